@@ -1,0 +1,228 @@
+"""Examples and tasks: loading them, checking them, and drawing balanced samples by seed."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message names the file, the row and the remedy."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled text."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be taught, and everything both methods need to be asked the same thing.
+
+    `template` holds `{text}` and then `{label}`; what stands before `{label}` is the question, and the label's
+    word is the answer. `words` maps each label to the word that the model reads and writes for it (the field
+    calls it a verbalizer). `labels` is empty for an open task, where every text has an answer of its own.
+    `instruction` stands once at the head of every prompt.
+
+    Raises `DataError` when template, labels and examples do not fit together.
+    """
+
+    name: str
+    template: str
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    labels: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    instruction: str = ""
+
+    def __post_init__(self):
+        before, text, after = self.template.partition("{text}")
+        if (
+            not text
+            or "{label}" in before
+            or after.count("{label}") != 1
+            or "{text}" in after
+        ):
+            raise DataError(
+                f"Task {self.name!r}: the template must hold {{text}} once and after it {{label}} once, "
+                f"but it is {self.template!r}."
+            )
+        missing = [
+            label for label in self.labels if not self.words.get(label, "").strip()
+        ]
+        if missing:
+            raise DataError(
+                f"Task {self.name!r}: no label word is given for {', '.join(missing)}."
+            )
+        words = [self.words[label] for label in self.labels]
+        if len(set(words)) < len(words):
+            raise DataError(
+                f"Task {self.name!r}: two labels share one label word; give each its own."
+            )
+        known = set(self.labels)
+        for example in (*self.train, *self.held_out):
+            if known and example.label not in known:
+                raise DataError(
+                    f"Task {self.name!r}: {example.text[:40]!r} has the unknown label {example.label!r}; the labels "
+                    f"are {', '.join(self.labels)}."
+                )
+
+    def word(self, label: str) -> str:
+        """The word that stands for `label` in a prompt."""
+        return self.words.get(label, label)
+
+    def draw(self, shots: int, seed: int) -> list[Example]:
+        """Draw `shots` training examples, balanced over the labels to within one.
+
+        The same seed always gives the same list, and a smaller draw is the start of a larger one, so that
+        learning curves grow by adding examples. An open task is drawn without balancing.
+
+        Raises `DataError` when there are fewer training examples than `shots`.
+        """
+        if not 0 <= shots <= len(self.train):
+            raise DataError(
+                f"Task {self.name!r} has {len(self.train)} training examples, so {shots} cannot be drawn."
+            )
+        return _balanced_order(self.train, self.labels, seed)[:shots]
+
+
+def texts(examples: Iterable[Example]) -> list[str]:
+    """The texts alone: what a method may see of the held-out items."""
+    return [example.text for example in examples]
+
+
+def _balanced_order(
+    examples: Sequence[Example], labels: Sequence[str], seed: int
+) -> list[Example]:
+    """All examples in rounds of one per label, with texts and the labels of each round shuffled."""
+    rng = np.random.default_rng(seed)
+    groups = [[e for e in examples if e.label == label] for label in labels] or [
+        list(examples)
+    ]
+    shuffled = [[group[i] for i in rng.permutation(len(group))] for group in groups]
+    order = []
+    for members in zip_longest(*shuffled):
+        members = [member for member in members if member is not None]
+        order += [members[i] for i in rng.permutation(len(members))]
+    return order
+
+
+def read_csv(
+    path: str | Path, text: str = "text", label: str = "label"
+) -> list[Example]:
+    """Read labelled examples from the columns `text` and `label` of a UTF-8 CSV file.
+
+    Raises `DataError` naming the file and the row when the file is missing, empty or not UTF-8, when a
+    column is missing, or when a row lacks its text or label.
+    """
+    return [
+        Example(row[text].strip(), row[label].strip())
+        for row in _rows(path, (text, label))
+    ]
+
+
+def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The file's rows, each with something in every one of `columns`."""
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            header = reader.fieldnames or []
+            rows = [(reader.line_num, row) for row in reader]
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text (byte {error.start}): save it again as CSV in UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{path} is not a well-formed CSV file ({error}).") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    for column in columns:
+        if column not in header:
+            raise DataError(
+                f"{path} has no column {column!r}; its columns are: {', '.join(header) or 'none'}."
+            )
+    if not rows:
+        raise DataError(
+            f"{path} holds no rows below its header: add labelled examples."
+        )
+    for line, row in rows:
+        for column in columns:
+            if not (row[column] or "").strip():
+                raise DataError(
+                    f"{path}, line {line}: the {column} is empty; fill it in or delete the row."
+                )
+    return [row for _, row in rows]
+
+
+# What turns each labelled file into a task: how a text and its label are written, and each label's word.
+LABELLED = {
+    "support_tickets": (
+        "Message: {text}\nTopic: {label}\n\n",
+        [
+            "account",
+            "change",
+            "damaged",
+            "delivery",
+            "missing",
+            "payment",
+            "product",
+            "refund",
+        ],
+    ),
+    "reviews": ("Review: {text}\nVerdict: {label}\n\n", ["negative", "positive"]),
+}
+WORD_PAIRS = "word_pairs.csv"
+CLOSED_WORD_PAIRS = {"category"}  # the others have an answer of its own for every word
+
+
+def task_names() -> list[str]:
+    """The names that `load_task` knows."""
+    return sorted(
+        {row["task"] for row in _rows(DATA / WORD_PAIRS, ("task",))} | set(LABELLED)
+    )
+
+
+def load_task(name: str) -> Task:
+    """Load one of the course's tasks by name: a kind of word pair, `support_tickets` or `reviews`.
+
+    Raises `DataError` for an unknown name, and where the data file is missing or damaged.
+    """
+    if name in LABELLED:
+        template, labels = LABELLED[name]
+        rows = _rows(DATA / f"{name}.csv", ("text", "label", "split"))
+    else:
+        pairs = _rows(DATA / WORD_PAIRS, ("task", "text", "label", "split"))
+        rows = [row for row in pairs if row["task"] == name]
+        template = "{text} -> {label}\n"
+        labels = (
+            sorted({row["label"] for row in rows}) if name in CLOSED_WORD_PAIRS else []
+        )
+    if not rows:
+        raise DataError(
+            f"There is no task {name!r}; the tasks are: {', '.join(task_names())}."
+        )
+    return Task(
+        name=name,
+        template=template,
+        train=_split(rows, "train"),
+        held_out=_split(rows, "held_out"),
+        labels=tuple(labels),
+        words={label: label for label in labels},
+    )
+
+
+def _split(rows: list[dict[str, str]], split: str) -> tuple[Example, ...]:
+    return tuple(
+        Example(row["text"], row["label"]) for row in rows if row["split"] == split
+    )

@@ -1,0 +1,395 @@
+"""What the model answers: label log-likelihoods under shared demonstrations, calibration, generation.
+
+One idea makes it fast. All sequences begin with the same demonstrations, so these are encoded once into a
+key/value cache, the prefix. Behind it the queries stand end to end in one row, without padding; each query is a
+trunk, and its possible labels hang on it as branches:
+
+    prefix | query 1, label A, label B | query 2, label A, label B | ...
+
+Positions restart at every trunk and branch, and a block mask lets a token see the prefix, its own trunk and its
+own branch, and nothing else. So every token is computed once and the scores are those of separate sequences.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from os.path import commonprefix
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import log_softmax, logsumexp
+from transformers import DynamicCache, PreTrainedModel
+
+from helpers.data import Example, Task
+from helpers.model import LanguageModel
+from helpers.prompts import PromptTooLong, Style, encode, plain
+
+Demonstrations = Sequence[Example] | Callable[[str], Sequence[Example]]
+
+PREFIX = -1  # owner of the tokens that everybody sees
+TRUNK = -1  # branch of the tokens that every label of a query sees
+CONTENT_FREE = ("N/A", "[MASK]", "")  # Zhao et al. 2021
+
+
+class Tree(NamedTuple):
+    """One query as token ids: the prompt, and for each label the tokens that continue it."""
+
+    trunk: list[int]
+    branches: list[list[int]]
+
+
+def score_labels(
+    lm: LanguageModel,
+    task: Task,
+    demonstrations: Demonstrations,
+    queries: Sequence[str],
+    style: Style = plain,
+    budget: int | None = None,
+) -> np.ndarray:
+    """Log-likelihood of each label's word as the answer to each query.
+
+    `demonstrations` is one list for all queries, or a function that chooses a list for a query's text (such as
+    `prompts.nearest`). `budget` is the number of tokens per pass: it bounds memory, not the result.
+
+    Returns an array [queries, labels] in nats: the sum over all tokens of the label's word.
+    Raises `PromptTooLong` when a prompt with its label exceeds the context, `ValueError` for an open task.
+    """
+    if not task.labels:
+        raise ValueError(
+            f"Task {task.name!r} is open, it has no labels to score: use generate instead."
+        )
+    if not packable(lm.model):
+        return score_labels_one_by_one(lm, task, demonstrations, queries, style)
+    trees = [
+        _tree(lm, task, _chosen(demonstrations, query), query, style)
+        for query in queries
+    ]
+    scores = np.empty((len(queries), len(task.labels)))
+    if not trees:
+        return scores
+    shared = _shared_length([tree.trunk for tree in trees])
+    cache = _encode_prefix(lm, trees[0].trunk[:shared])
+    trees = [Tree(trunk[shared:], branches) for trunk, branches in trees]
+    sizes = [
+        len(tree.trunk) + sum(len(branch) - 1 for branch in tree.branches)
+        for tree in trees
+    ]
+    for group in _groups(sizes, budget or _budget(lm)):
+        scores[group] = _score_row(lm, cache, shared, [trees[i] for i in group])
+        _keep_prefix(cache, shared)
+    return scores
+
+
+def score_labels_one_by_one(
+    lm: LanguageModel,
+    task: Task,
+    demonstrations: Demonstrations,
+    queries: Sequence[str],
+    style: Style = plain,
+) -> np.ndarray:
+    """The same scores as `score_labels` by the plain loop: one full sequence at a time, no cache.
+
+    The reference that the fast way is tested against, and the way for models that take no block mask.
+    Returns an array [queries, labels] in nats.
+    """
+    scores = np.empty((len(queries), len(task.labels)))
+    for row, query in enumerate(queries):
+        tree = _tree(lm, task, _chosen(demonstrations, query), query, style)
+        for column, branch in enumerate(tree.branches):
+            tokens = torch.tensor([tree.trunk + branch], device=lm.device)
+            with torch.inference_mode():
+                logits = (
+                    lm.model(tokens, use_cache=False)
+                    .logits[0, -len(branch) - 1 : -1]
+                    .float()
+                )
+            told = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
+            scores[row, column] = told.sum().item()
+    return scores
+
+
+def predict(task: Task, scores: np.ndarray) -> list[str]:
+    """The label with the highest score for each row of an array [queries, labels]."""
+    return [task.labels[best] for best in scores.argmax(1)]
+
+
+def contextual_calibration(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
+    """Take away what the prompt says for inputs that say nothing.
+
+    `scores` is [queries, labels]; `content_free` is [inputs, labels], the scores of inputs such as `CONTENT_FREE`
+    under the same demonstrations. Returns log p(label | query) - log mean p(label | content-free), unnormalised.
+    Source: Zhao et al. 2021, arXiv 2102.09690.
+    """
+    return log_softmax(scores, 1) - _log_mean(log_softmax(content_free, 1))
+
+
+def batch_calibration(scores: np.ndarray) -> np.ndarray:
+    """Take away what the prompt says on average over these very queries (no labels needed).
+
+    Takes and returns [queries, labels]: log p(label | query) - log mean p(label), unnormalised.
+    Source: Zhou et al. 2023, arXiv 2309.17249.
+    """
+    return log_softmax(scores, 1) - _log_mean(log_softmax(scores, 1))
+
+
+def _log_mean(log_probabilities: np.ndarray) -> np.ndarray:
+    return logsumexp(log_probabilities, 0) - np.log(len(log_probabilities))
+
+
+def generate(
+    lm: LanguageModel,
+    prompts: Sequence[str],
+    max_new_tokens: int = 16,
+    stop: Sequence[str] = ("\n",),
+    budget: int | None = None,
+) -> list[str]:
+    """Continue every prompt with the likeliest next token, over and over (greedy decoding).
+
+    Each answer ends before the first of the `stop` strings, at the model's end token, or after `max_new_tokens`.
+    A shared beginning is encoded once and the rest is packed, as in scoring.
+
+    Returns one text for each prompt, stripped. Raises `PromptTooLong` where the answer might not fit the context.
+    """
+    sequences = [encode(lm.tokenizer, prompt) for prompt in prompts]
+    if not sequences:
+        return []
+    _check_length(lm, max(map(len, sequences)) + max_new_tokens)
+    packs = packable(lm.model)
+    shared = _shared_length(sequences) if packs else 0
+    cache = _encode_prefix(lm, sequences[0][:shared])
+    tails = [sequence[shared:] for sequence in sequences]
+    answers: list[str] = [""] * len(prompts)
+    budget = (budget or _budget(lm)) if packs else 0  # 0: every prompt on its own
+    for group in _groups([len(tail) for tail in tails], budget):
+        row = _generate_row(
+            lm, cache, shared, [tails[i] for i in group], packs, max_new_tokens, stop
+        )
+        for i, answer in zip(group, row, strict=True):
+            answers[i] = answer
+        _keep_prefix(cache, shared)
+    return answers
+
+
+def packable(model: PreTrainedModel) -> bool:
+    """Whether the model's attention takes a mask [1, 1, row, cache + row], so that rows can be packed.
+
+    Says so in a warning where it does not, because the plain way is slower.
+    """
+    config = model.config
+    kinds = getattr(config, "layer_types", None) or ["full_attention"]
+    windowed = not hasattr(config, "layer_types") and getattr(
+        config, "sliding_window", None
+    )
+    takes_mask = config._attn_implementation == "sdpa" and not getattr(
+        model, "_is_stateful", False
+    )
+    if takes_mask and not windowed and set(kinds) == {"full_attention"}:
+        return True
+    warnings.warn(
+        f"{type(model).__name__} does not take a block mask; each sequence is computed on its own, which is slower.",
+        stacklevel=3,
+    )
+    return False
+
+
+def block_mask(
+    cached: torch.Tensor, owner: torch.Tensor, branch: torch.Tensor
+) -> torch.Tensor:
+    """Who sees whom: a boolean mask [1, 1, row, cache + row], True where a row token may look.
+
+    `cached` [cache] names the owner of each token in the cache (`PREFIX`: everybody), `owner` [row] and `branch` [row]
+    say whose each token of the row is, and on which of its owner's branches it stands (`TRUNK`: all of them).
+    """
+    in_cache = (cached == PREFIX) | (cached == owner[:, None])
+    in_row = (owner == owner[:, None]) & (
+        (branch == TRUNK) | (branch == branch[:, None])
+    )
+    return torch.cat([in_cache, in_row.tril()], dim=1)[None, None]
+
+
+def _chosen(demonstrations: Demonstrations, query: str) -> Sequence[Example]:
+    return demonstrations(query) if callable(demonstrations) else demonstrations
+
+
+def _tree(
+    lm: LanguageModel,
+    task: Task,
+    demonstrations: Sequence[Example],
+    query: str,
+    style: Style,
+) -> Tree:
+    """Tokenise the prompt alone and with each label; they part where the first label token begins."""
+    prompt = encode(lm.tokenizer, style(task, demonstrations, query))
+    whole = [
+        encode(lm.tokenizer, style(task, demonstrations, query, task.word(label)))
+        for label in task.labels
+    ]
+    _check_length(lm, max(map(len, whole)))
+    start = len(commonprefix([prompt, *whole]))
+    # Words such as "late delivery" and "late refund" share a token: it counts for both, so the
+    # branches start where the prompt ends, not where the labels differ.
+    return Tree(prompt[:start], [tokens[start:] for tokens in whole])
+
+
+def _check_length(lm: LanguageModel, length: int) -> None:
+    if length > lm.context:
+        raise PromptTooLong(
+            f"The prompt with its answer has {length:,} tokens, but {lm.name} reads {lm.context:,}: use fewer or "
+            "shorter demonstrations (prompts.fit keeps as many as fit)."
+        )
+
+
+def _shared_length(sequences: list[list[int]]) -> int:
+    """How many first tokens are the same in all sequences, leaving each at least one of its own."""
+    return min(len(commonprefix(sequences)), min(map(len, sequences)) - 1)
+
+
+def _groups(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices in order, cut into groups of at most `budget` tokens (a larger one stands alone)."""
+    group: list[int] = []
+    for i, size in enumerate(sizes):
+        if group and sum(sizes[j] for j in group) + size > budget:
+            yield group
+            group = []
+        group.append(i)
+    if group:
+        yield group
+
+
+def _budget(lm: LanguageModel) -> int:
+    return 256 if lm.device.type == "cpu" else 8192  # more gains nothing on a CPU
+
+
+@torch.inference_mode()
+def _encode_prefix(lm: LanguageModel, tokens: list[int]) -> DynamicCache:
+    """The key/value cache of `tokens`, computed in pieces so that memory stays flat."""
+    cache = DynamicCache()
+    step = max(512, _budget(lm))
+    for start in range(0, len(tokens), step):
+        piece = torch.tensor([tokens[start : start + step]], device=lm.device)
+        lm.model(piece, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+def _keep_prefix(cache: DynamicCache, shared: int) -> None:
+    """Forget the rows that were computed behind the first `shared` tokens."""
+    if row := cache.get_seq_length() - shared:
+        cache.crop(-row)
+
+
+@torch.inference_mode()
+def _score_row(
+    lm: LanguageModel, cache: DynamicCache, shared: int, trees: list[Tree]
+) -> np.ndarray:
+    """One pass over one packed row; returns [trees, labels]."""
+    tokens, positions, owner, branch, sources, targets, cells = (
+        [],
+        [],
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
+    for t, tree in enumerate(trees):
+        tokens += tree.trunk
+        positions += range(shared, shared + len(tree.trunk))
+        owner += [t] * len(tree.trunk)
+        branch += [TRUNK] * len(tree.trunk)
+        stem = len(tokens) - 1  # the token that predicts the first token of every label
+        for b, label in enumerate(tree.branches):
+            sources += [stem, *range(len(tokens), len(tokens) + len(label) - 1)]
+            targets += label
+            cells += [t * len(tree.branches) + b] * len(label)
+            tokens += label[:-1]  # the last token is only predicted, never read
+            start = shared + len(tree.trunk)
+            positions += range(start, start + len(label) - 1)
+            owner += [t] * (len(label) - 1)
+            branch += [b] * (len(label) - 1)
+    kept, source = np.unique(
+        sources, return_inverse=True
+    )  # the output head runs only where asked
+    cached = torch.full((shared,), PREFIX)
+    mask = block_mask(cached, torch.tensor(owner), torch.tensor(branch))
+    logits = _forward(lm, cache, tokens, positions, mask, kept)
+    told = logits[source, targets] - logits.logsumexp(-1)[source]
+    total = np.bincount(cells, weights=told.double().cpu().numpy())
+    return total.reshape(len(trees), -1)
+
+
+@torch.inference_mode()
+def _generate_row(
+    lm: LanguageModel,
+    cache: DynamicCache,
+    shared: int,
+    tails: list[list[int]],
+    packs: bool,
+    max_new_tokens: int,
+    stop: Sequence[str],
+) -> list[str]:
+    """Greedy continuations of one packed row; a finished answer leaves the row."""
+    ends = _end_tokens(lm)
+    written: list[list[int]] = [[] for _ in tails]
+    active = list(range(len(tails)))
+    tokens = [token for tail in tails for token in tail]
+    positions = [shared + i for tail in tails for i in range(len(tail))]
+    owner = torch.tensor([i for i, tail in enumerate(tails) for _ in tail])
+    last = np.cumsum([len(tail) for tail in tails]) - 1
+    cached = torch.full((shared,), PREFIX)
+    for _ in range(max_new_tokens):
+        mask = (
+            block_mask(cached, owner, torch.full_like(owner, TRUNK)) if packs else None
+        )
+        best = _forward(lm, cache, tokens, positions, mask, last).argmax(-1).tolist()
+        cached = torch.cat([cached, owner])
+        for i, token in zip(active, best, strict=True):
+            written[i].append(token)
+        active = [
+            i
+            for i in active
+            if written[i][-1] not in ends
+            and _cut(lm.tokenizer.decode(written[i]), stop) is None
+        ]
+        if not active:
+            break
+        tokens = [written[i][-1] for i in active]
+        positions = [shared + len(tails[i]) + len(written[i]) - 1 for i in active]
+        owner = torch.tensor(active)
+        last = np.arange(len(active))
+    texts = [
+        lm.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written
+    ]
+    return [
+        (text if (cut := _cut(text, stop)) is None else cut).strip() for text in texts
+    ]
+
+
+def _forward(
+    lm: LanguageModel,
+    cache: DynamicCache,
+    tokens: list[int],
+    positions: list[int],
+    mask: torch.Tensor | None,
+    kept: np.ndarray,
+) -> torch.Tensor:
+    """Logits [kept, vocabulary] in float32 for one row behind the cache, which grows by the row."""
+    logits = lm.model(
+        torch.tensor([tokens], device=lm.device),
+        position_ids=torch.tensor([positions], device=lm.device),
+        attention_mask=None if mask is None else mask.to(lm.device),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=torch.as_tensor(kept, device=lm.device),
+    ).logits[0]
+    return logits.float()
+
+
+def _end_tokens(lm: LanguageModel) -> set[int]:
+    ends = lm.model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _cut(text: str, stop: Sequence[str]) -> str | None:
+    """The text before the first stop string, or None where there is none."""
+    found = [text.index(mark) for mark in stop if mark in text]
+    return text[: min(found)] if found else None
