@@ -1,0 +1,581 @@
+#!/usr/bin/env python3
+"""Sets the course up, opens it and tests it. Needs nothing but Python.
+
+python3 course.py                  set up what is missing, then open JupyterLab (same as `lab`)
+python3 course.py test -- -k name  the same set-up and the test tools, then every test
+python3 course.py check            say what is missing or wrong; change nothing
+python3 course.py execute 00 01    run notebooks and store their outputs
+python3 course.py badges           do all links lead to the repository? (--repo: rewrite them)
+python3 course.py colab            on Colab: install what is missing there, prepare the model
+"""
+
+# This file uses only the standard library and must parse on Python 3.6, so that an old Python gets
+# a sentence instead of a syntax error.
+import argparse
+import contextlib
+import errno
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+FOUND = "%d.%d" % sys.version_info[:2]
+if sys.version_info < (3, 11):
+    sys.exit(
+        f"The course needs Python 3.11 or later, but this is Python {FOUND}: install a newer one "
+        "from python.org and start it by its name, for example `python3.12 course.py`."
+    )
+
+ROOT = Path(__file__).resolve().parent
+REQUIREMENTS = ROOT / "requirements.txt"
+TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "course.json"  # what was completed; "unfinished" while an installation runs
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+PROBE_SECONDS = 3
+PATIENCE_SECONDS = 5  # for an interrupted program to clean up
+NEEDED_GB = 4  # .venv with CPU PyTorch 2.0 GB, and the downloads on their way
+
+AGAIN = "then run the same command again."
+DISK_FULL = f"The disk is full: free about {NEEDED_GB} GB, {AGAIN}"
+NOT_WRITABLE = (
+    f"The folder {ROOT} cannot be written: make it writable or copy the course to a folder of your "
+    "own, and close programs that use its .venv."
+)
+DIAGNOSES = (  # what an installer prints, and what it means; the first that fits counts
+    (r"No space left on device|Errno 28|os error 28|not enough space", DISK_FULL),
+    (r"Permission denied|Read-only file system|os error (13|30)", NOT_WRITABLE),
+    (
+        r"ensurepip|No module named '?venv",
+        "This Python has no venv module: install it (Debian, Ubuntu: `sudo apt install "
+        f"python3-venv`), {AGAIN}",
+    ),
+    (r"No module named '?pip", f"{VENV} has no pip: delete that folder, {AGAIN}"),
+    (
+        r"NewConnectionError|ConnectTimeout|Connection refused|Network is unreachable|timed out"
+        r"|getaddrinfo|name resolution|NameResolutionError|dns error|error sending request",
+        "The package index cannot be reached and not everything is cached: connect to the network, "
+        + AGAIN,
+    ),
+    (
+        r"No matching distribution|no wheels? with a matching|No solution found",
+        f"Some package has no version for Python {FOUND} on this system: delete {VENV}, install "
+        f"Python 3.12 and run the same command with it.",
+    ),
+)
+
+
+class CourseError(Exception):
+    """One sentence that says what is wrong and what to do."""
+
+
+def say(text):
+    print(text, flush=True)
+
+
+# --- running other programs -----------------------------------------------------------------------
+
+
+def environment(**extra):
+    """For programs of .venv, so that a notebook's `!python` is the right one."""
+    return dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", **extra)
+
+
+def stop(process):
+    """End an interrupted program; Ctrl-C has reached it too, so first let it clean up."""
+    for end in (process.terminate, process.kill):
+        try:
+            return process.wait(timeout=PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            end()
+    return process.wait()
+
+
+@contextlib.contextmanager
+def started(command, **options):
+    options.setdefault("env", environment())
+    command = [str(part) for part in command]
+    with subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", **options) as process:
+        try:
+            yield process
+        finally:
+            stop(process)
+
+
+def run(command, **options):
+    """Run a program to its end. Returns its exit code and, where it is piped, its output."""
+    with started(command, **options) as process:
+        output = process.communicate()[0]
+    return process.returncode, output
+
+
+def watch(command, title):
+    """Run a long, talkative program behind one calm line: its latest step and the seconds so far.
+
+    Returns whether it succeeded, and all that it printed.
+    """
+    say(f"{title} ...")
+    terminal = sys.stdout.isatty()
+    lines, start = [], time.monotonic()
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with started(command, env=environment(PYTHONUNBUFFERED="1"), **pipes) as process:
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
+        reader.start()
+        while reader.is_alive():
+            reader.join(0.5 if terminal else 15)
+            if reader.is_alive():
+                show_step(lines, time.monotonic() - start, terminal)
+        process.wait()
+    outcome = f"failed with code {process.returncode}" if process.returncode else "done"
+    show_line(f"  {outcome} after {time.monotonic() - start:.0f} s", terminal, "\n")
+    return process.returncode == 0, "".join(lines)
+
+
+def show_step(lines, seconds, terminal):
+    """One line on the latest step; pip's remarks on what it replaces are none."""
+    steps = (
+        line for line in reversed(lines) if not re.search("(?i)uninstall|found existing", line)
+    )
+    step = re.sub(r"https?://\S+/", "", next(steps, "").strip())
+    show_line(f"  {seconds:4.0f} s  {step}", terminal, "" if terminal else "\n")
+
+
+def show_line(text, terminal, end):
+    """On a terminal, over the line before."""
+    width = shutil.get_terminal_size().columns - 1
+    print("\r" + text[:width].ljust(width) if terminal else text[:width], end=end, flush=True)
+
+
+def require(command, title):
+    """`watch` a program that must succeed; if it does not, say why."""
+    succeeded, output = watch(command, title)
+    if succeeded:
+        return
+    for pattern, sentence in DIAGNOSES:
+        if re.search(pattern, output):
+            raise CourseError(sentence)
+    say("".join(f"  | {line}\n" for line in output.splitlines()[-15:]))
+    raise CourseError(f"{title} failed for the reason shown above: mend it, {AGAIN}")
+
+
+# --- set-up ---------------------------------------------------------------------------------------
+
+
+def read_stamp():
+    try:
+        return json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_stamp(**changes):
+    part = STAMP.with_suffix(".part")
+    part.write_text(json.dumps({**read_stamp(), **changes}, indent=1))
+    part.replace(STAMP)
+
+
+def fingerprints(files):
+    return {
+        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in files
+    }
+
+
+def pins():
+    """The packages of requirements.txt, as {name: version}."""
+    return dict(re.findall(r"(?m)^([\w.-]+)==(\S+)", REQUIREMENTS.read_text()))
+
+
+def usable_python():
+    """Whether .venv has a Python that can start; the one it was made from may be gone."""
+    try:
+        home = re.search(r"(?m)^home\s*=\s*(.+?)\s*$", (VENV / "pyvenv.cfg").read_text())
+    except OSError:
+        return False
+    return home is not None and os.path.exists(home.group(1)) and os.path.exists(PYTHON)
+
+
+def complete(files):
+    """Whether .venv holds, wholly installed, what the requirements `files` say today."""
+    stamp = read_stamp()
+    installed = stamp.get("installed", {}).items()
+    return (
+        usable_python() and not stamp.get("unfinished") and fingerprints(files).items() <= installed
+    )
+
+
+def ensure_packages(files):
+    """Make .venv hold what the requirements `files` say; nothing to do when it already does."""
+    if complete(files):
+        return
+    if read_stamp().get("unfinished") or not usable_python():
+        if VENV.exists():
+            say("Making .venv afresh: it is half-made or its Python is gone.")
+            shutil.rmtree(VENV)
+        free = shutil.disk_usage(ROOT).free / 1e9
+        if free < NEEDED_GB:
+            raise CourseError(f"Only {free:.1f} GB are free: free about {NEEDED_GB} GB, {AGAIN}")
+        VENV.mkdir()
+        write_stamp(unfinished=True)  # from here on an interruption is noticed
+        make_venv()
+    write_stamp(unfinished=True)
+    install(files)
+    silence_announcements()
+    installed = {**read_stamp().get("installed", {}), **fingerprints(files)}
+    write_stamp(unfinished=False, installed=installed)
+
+
+def make_venv():
+    base = getattr(sys, "_base_executable", None) or sys.executable  # not another environment's
+    uv = shutil.which("uv")
+    if uv:
+        command = [uv, "venv", "--seed", "--allow-existing", "--python", base, VENV]
+    else:
+        command = [base, "-m", "venv", VENV]
+    require(command, f"Making .venv with Python {FOUND}")
+
+
+def install(files):
+    uv = shutil.which("uv")
+    if uv:
+        command = [uv, "pip", "install", "--python", PYTHON]
+    else:
+        command = [PYTHON, "-m", "pip", "install", "--progress-bar", "off", "--retries", "2"]
+    torch = pins()["torch"]
+    if wants_cpu_torch() and (installed_torch() or "").split("+")[0] != torch:
+        if answers(f"{CPU_INDEX}/torch/"):
+            # Its dependencies come with the next step, from the ordinary index. A failure here
+            # costs nothing: the next step then takes PyTorch from there, too.
+            from_index = ["--no-deps", "--index-url", CPU_INDEX, f"torch=={torch}"]
+            watch([*command, *from_index], "Installing PyTorch for the CPU")
+        else:
+            say("PyTorch's own index of CPU builds does not answer; using the ordinary index.")
+    listed = [part for file in files for part in ("-r", file)]
+    require([*command, *listed], "Installing the packages (a few minutes the first time)")
+
+
+def wants_cpu_torch():
+    """Linux without an NVIDIA GPU: only there the ordinary index delivers CUDA for nothing."""
+    gpu = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia").exists()
+    return sys.platform.startswith("linux") and not gpu
+
+
+def answers(url):
+    """Whether `url` opens within `PROBE_SECONDS`, even where name resolution hangs."""
+    opened = []
+
+    def probe():
+        errors = (OSError, http.client.HTTPException)
+        with contextlib.suppress(*errors), urllib.request.urlopen(url, timeout=PROBE_SECONDS):
+            opened.append(url)
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return bool(opened)
+
+
+def installed_torch():
+    """The version of torch in .venv, read from a folder's name: importing it takes seconds."""
+    library = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
+    folders = [folder.name for folder in VENV.glob(f"{library}/torch-*.dist-info")]
+    return folders[0][len("torch-") : -len(".dist-info")] if folders else None
+
+
+def silence_announcements():
+    """JupyterLab's own setting: no question about news, no look for updates."""
+    settings = VENV / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    settings.write_text(json.dumps({"@jupyterlab/apputils-extension:notification": quiet}))
+
+
+RUN_MODEL = """
+import runpy, sys
+show = sys.excepthook
+sys.excepthook = lambda kind, *rest: kind is KeyboardInterrupt or show(kind, *rest)
+runpy.run_module("helpers.model", run_name="__main__", alter_sys=True)
+"""  # `python -m helpers.model`, which Ctrl-C ends without a page of traceback
+
+
+def prepare_model(python):
+    """Have `helpers.model` prepare the model, with its own progress and its own error sentence."""
+    say("Preparing the model ...")
+    code, output = run([python, "-c", RUN_MODEL, "--json"], stdout=subprocess.PIPE)
+    if code:
+        raise SystemExit(code)
+    return json.loads(output.splitlines()[-1])
+
+
+def ensure_model():
+    """Prepare the model unless it lies where it lay, as it lay. Returns its name, path, device."""
+    asked = [os.environ.get(name) for name in ("MODEL", "COURSE_CACHE", "XDG_CACHE_HOME")]
+    asked.append(fingerprints([ROOT / "helpers" / "model.py"]))
+    model = read_stamp().get("model", {})
+    if model.get("asked") != asked or model["files"] != listing(model["path"]):
+        model = prepare_model(PYTHON)
+        write_stamp(model={**model, "asked": asked, "files": listing(model["path"])})
+    return model
+
+
+def listing(folder):
+    """Sizes and times of a folder's files: shows a change without reading half a gigabyte."""
+    if not os.path.isdir(folder):
+        return {}
+    files = {entry.name: entry.stat() for entry in os.scandir(folder)}
+    return {name: [status.st_size, status.st_mtime_ns] for name, status in files.items()}
+
+
+def set_up(files):
+    """Everything that a lesson needs, then a summary in one line."""
+    ensure_packages(files)
+    model = ensure_model()
+    look = "import platform, psutil as p; print(platform.python_version(), p.virtual_memory()[1])"
+    python, memory = run([PYTHON, "-c", look], stdout=subprocess.PIPE)[1].split()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    say(
+        f"Python {python}, torch {installed_torch()}, device {model['device']}, {cores} cores, "
+        f"{int(memory) / 1e9:.1f} GB of memory free, model {model['name']}"
+    )
+
+
+# --- commands -------------------------------------------------------------------------------------
+
+
+def lab(options):
+    """set up what is missing, then open JupyterLab on the first lesson"""
+    port = choose_port(options.port)
+    set_up([REQUIREMENTS])
+    command = [PYTHON, "-m", "jupyterlab", ROOT / "notebooks" / "00_start_here.ipynb"]
+    command += [f"--ServerApp.root_dir={ROOT}", "--log-level=WARN"]
+    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    if options.no_browser:
+        command.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # a container, or a class room's server
+    say("Opening JupyterLab; begin with notebooks/00_start_here.ipynb. Ctrl-C here ends it.")
+    return become([str(part) for part in command])
+
+
+def choose_port(wanted):
+    """The wanted port, which must be free; without a wish the first free one from 8888."""
+    for port in [wanted] if wanted else range(8888, 8988):
+        with socket.socket() as probe:
+            if os.name != "nt":  # a port that was just left is free, as it is for Jupyter
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("localhost", port))
+                return port
+            except (OSError, OverflowError) as error:
+                reason = getattr(error, "strerror", None) or "ports go from 1 to 65535"
+    raise CourseError(
+        f"Port {port} cannot be used ({reason}): close the program that uses it, or choose another "
+        "with --port."
+    )
+
+
+def become(command):
+    """Turn into another program, whose messages (the address!) all come where these came."""
+    if os.name != "nt":
+        os.chdir(ROOT)
+        os.dup2(1, 2)
+        os.execve(command[0], command, environment())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's
+    return run(command, stderr=subprocess.STDOUT)[0]
+
+
+def test(options):
+    """the same set-up and the test tools, then every test; arguments after -- go to pytest"""
+    set_up([REQUIREMENTS, TEST_REQUIREMENTS])
+    if not find_chromium():
+        say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
+    stages = {
+        "ruff check": ["ruff", "check", "."],
+        "ruff format": ["ruff", "format", "--check", "."],
+        "pytest": ["pytest", *options.pytest],
+    }
+    failed = []
+    for name, command in stages.items():
+        say(f"== {name}")
+        if run([PYTHON, "-m", *command])[0]:
+            failed.append(name)
+    say(f"Failed: {', '.join(failed)}" if failed else "Everything passed.")
+    return 1 if failed else 0
+
+
+def find_chromium():
+    """The path of an installed Chromium or Chrome, or None."""
+    windows = os.environ.get("PROGRAMFILES", "") + r"\Google\Chrome\Application\chrome.exe"
+    places = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", windows]
+    for name in ("Chromium", "Google Chrome"):
+        places.append(f"/Applications/{name}.app/Contents/MacOS/{name}")
+    return next(filter(None, map(shutil.which, places)), None)
+
+
+CHECK_PACKAGES = """
+import importlib, importlib.metadata, sys
+for pin in sys.argv[1:]:
+    name, version = pin.split("==")
+    found = importlib.metadata.version(name).split("+")[0]
+    if found != version:
+        sys.exit(f"{name} is {found} instead of {version}")
+    importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
+"""
+
+
+def check(options):
+    """say what is missing or wrong, each with its remedy; change nothing"""
+    wrong = 0
+    for subject, problem, remedy in findings():
+        say(f"wrong: {subject}: {problem}: {remedy}" if problem else f"fine:  {subject}")
+        wrong += problem is not None
+    say(f"{wrong} to mend." if wrong else "Everything is in place.")
+    return 1 if wrong else 0
+
+
+def findings():
+    """What was looked at, what is wrong with it (or None), and what to do about that."""
+    set_up_again = "run `python3 course.py`"
+    yield f"Python {FOUND}", None, ""
+    yield (
+        "folder",
+        not_writable(ROOT),
+        "make it writable or copy the course to a folder of your own",
+    )
+    ready = complete([REQUIREMENTS])
+    free, needed = shutil.disk_usage(ROOT).free / 1e9, 1 if ready else NEEDED_GB
+    few = f"only {free:.1f} GB are free" if free < needed else None
+    yield "disk", few, f"free at least {needed} GB"
+    missing = None if ready else "missing, half-installed or not those of requirements.txt"
+    yield "packages in .venv", missing, set_up_again
+    if ready:
+        pinned = [f"{name}=={version}" for name, version in pins().items()]
+        broken = complaint([PYTHON, "-c", CHECK_PACKAGES, *pinned])
+        yield "imports", broken, f"delete the folder .venv, then {set_up_again}"
+        yield "model", complaint([PYTHON, "-m", "helpers.model", "--check"]), set_up_again
+
+
+def not_writable(folder):
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"
+
+
+def complaint(command):
+    """The last line that a failing program prints; None if it succeeds."""
+    code, output = run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    lines = output.strip().splitlines() or [f"ended with code {code}"]
+    return lines[-1].rstrip(".") if code else None
+
+
+def execute(options):
+    """run notebooks in order and store their outputs; one that fails stays as it was"""
+    if Path(sys.prefix).resolve() != VENV.resolve():
+        set_up([REQUIREMENTS])
+        no_bars = environment(TQDM_DISABLE="1")  # progress bars are not worth storing
+        return run([PYTHON, __file__, "execute", *options.names], env=no_bars)[0]
+    from tools import notebooks
+
+    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    chosen = [file for file in files if file.name.startswith(tuple(options.names) or "")]
+    if not chosen:
+        raise CourseError("No notebook's name starts so: look into the folder notebooks.")
+    try:
+        for file in chosen:
+            say(notebooks.execute(file))
+    except notebooks.NotebookError as error:
+        raise CourseError(str(error)) from error
+    return 0
+
+
+def badges(options):
+    """list the links that do not lead to this repository; with --repo, first rewrite them all"""
+    from tools import links
+
+    try:
+        for file in links.rewrite(ROOT, options.repo) if options.repo else []:
+            say(f"rewritten: {file.relative_to(ROOT)}")
+        wrong = links.problems(ROOT)
+    except links.LinkError as error:
+        raise CourseError(str(error)) from error
+    say("\n".join(wrong) or f"Every link leads to {links.slug(ROOT)}.")
+    return 1 if wrong else 0
+
+
+def colab(options):
+    """install only what is missing altogether, keep what Colab has, prepare the model"""
+    from importlib.metadata import PackageNotFoundError, version
+
+    present = {}
+    for name in pins():
+        with contextlib.suppress(PackageNotFoundError):
+            present[name] = version(name)
+    missing = [f"{n}=={v}" for n, v in pins().items() if n not in present and n != "jupyterlab"]
+    if missing:
+        with tempfile.TemporaryDirectory() as scratch:
+            kept = Path(scratch) / "kept.txt"
+            kept.write_text("".join(f"{name}=={found}\n" for name, found in present.items()))
+            pip = [sys.executable, "-m", "pip", "install", "--progress-bar", "off"]
+            require([*pip, "--constraint", kept, *missing], f"Installing {', '.join(missing)}")
+    say(f"Ready: {prepare_model(sys.executable)['name']}")
+    return 0
+
+
+def parse(arguments):
+    """The options of one command; what stands after `--` is pytest's."""
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    arguments, pytest = arguments[:cut], arguments[cut + 1 :]
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help")):
+        arguments = ["lab", *arguments]
+    parser = argparse.ArgumentParser(prog="course.py")
+    commands = parser.add_subparsers(metavar="command", required=True)
+    added = {}
+    for command in (lab, test, check, execute, badges, colab):
+        added[command] = commands.add_parser(command.__name__, help=command.__doc__)
+        added[command].set_defaults(run=command, pytest=pytest)
+    added[lab].add_argument("--no-browser", action="store_true", help="only print the address")
+    added[lab].add_argument("--port", type=int, help="default: the first free one from 8888")
+    added[execute].add_argument("names", nargs="*", metavar="NN", help="how the names start")
+    added[badges].add_argument("--repo", metavar="OWNER/NAME", help="where the links shall lead")
+    options = parser.parse_args(arguments)
+    if pytest and options.run is not test:
+        parser.error("only `test` takes arguments after --")
+    return options
+
+
+def main(arguments):
+    options = parse(arguments)
+    try:
+        return options.run(options)
+    except CourseError as error:
+        reason = str(error)
+    except KeyboardInterrupt:
+        print("\nInterrupted: nothing is broken, and the same command goes on.", file=sys.stderr)
+        return 130
+    except OSError as error:
+        reasons = {errno.ENOSPC: DISK_FULL, errno.EDQUOT: DISK_FULL}
+        reasons.update(dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), NOT_WRITABLE))
+        if error.errno not in reasons:
+            raise
+        reason = reasons[error.errno]
+    print(f"course.py: {reason}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

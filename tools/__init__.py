@@ -1,0 +1,1 @@
+"""What the authors of the course use; a learner never needs it."""
