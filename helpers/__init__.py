@@ -1,1 +1,1 @@
-"""The small package behind the lessons: examples -> prompt -> scores or weights -> table -> figure."""
+"""What the lessons import: examples -> prompt -> scores or weights -> table -> figure."""

@@ -1,6 +1,7 @@
 """Examples and tasks: loading them, checking them, and drawing balanced samples by seed."""
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -27,10 +28,10 @@ class Example:
 class Task:
     """What is to be taught, and everything both methods need to be asked the same thing.
 
-    `template` holds `{text}` and then `{label}`; what stands before `{label}` is the question, and the label's
-    word is the answer. `words` maps each label to the word that the model reads and writes for it (the field
-    calls it a verbalizer). `labels` is empty for an open task, where every text has an answer of its own.
-    `instruction` stands once at the head of every prompt.
+    `template` holds `{text}` and then `{label}`; what stands before `{label}` is the question, and
+    the label's word is the answer. `words` maps each label to the word that the model reads and
+    writes for it (the field calls it a verbalizer). `labels` is empty for an open task, where
+    every text has an answer of its own. `instruction` stands once at the head of every prompt.
 
     Raises `DataError` when template, labels and examples do not fit together.
     """
@@ -45,23 +46,14 @@ class Task:
 
     def __post_init__(self):
         before, text, after = self.template.partition("{text}")
-        if (
-            not text
-            or "{label}" in before
-            or after.count("{label}") != 1
-            or "{text}" in after
-        ):
+        if not text or "{label}" in before or after.count("{label}") != 1 or "{text}" in after:
             raise DataError(
-                f"Task {self.name!r}: the template must hold {{text}} once and after it {{label}} once, "
-                f"but it is {self.template!r}."
+                f"Task {self.name!r}: the template must hold {{text}} once and after it {{label}} "
+                f"once, but it is {self.template!r}."
             )
-        missing = [
-            label for label in self.labels if not self.words.get(label, "").strip()
-        ]
+        missing = [label for label in self.labels if not self.words.get(label, "").strip()]
         if missing:
-            raise DataError(
-                f"Task {self.name!r}: no label word is given for {', '.join(missing)}."
-            )
+            raise DataError(f"Task {self.name!r}: no label word is given for {', '.join(missing)}.")
         words = [self.words[label] for label in self.labels]
         if len(set(words)) < len(words):
             raise DataError(
@@ -71,8 +63,8 @@ class Task:
         for example in (*self.train, *self.held_out):
             if known and example.label not in known:
                 raise DataError(
-                    f"Task {self.name!r}: {example.text[:40]!r} has the unknown label {example.label!r}; the labels "
-                    f"are {', '.join(self.labels)}."
+                    f"Task {self.name!r}: {example.text[:40]!r} has the unknown label "
+                    f"{example.label!r}; the labels are {', '.join(self.labels)}."
                 )
 
     def word(self, label: str) -> str:
@@ -82,14 +74,15 @@ class Task:
     def draw(self, shots: int, seed: int) -> list[Example]:
         """Draw `shots` training examples, balanced over the labels to within one.
 
-        The same seed always gives the same list, and a smaller draw is the start of a larger one, so that
-        learning curves grow by adding examples. An open task is drawn without balancing.
+        The same seed always gives the same list, and a smaller draw is the start of a larger one,
+        so that learning curves grow by adding examples. An open task is drawn without balancing.
 
         Raises `DataError` when there are fewer training examples than `shots`.
         """
         if not 0 <= shots <= len(self.train):
             raise DataError(
-                f"Task {self.name!r} has {len(self.train)} training examples, so {shots} cannot be drawn."
+                f"Task {self.name!r} has {len(self.train)} training examples, so {shots} cannot "
+                f"be drawn."
             )
         return _balanced_order(self.train, self.labels, seed)[:shots]
 
@@ -99,14 +92,10 @@ def texts(examples: Iterable[Example]) -> list[str]:
     return [example.text for example in examples]
 
 
-def _balanced_order(
-    examples: Sequence[Example], labels: Sequence[str], seed: int
-) -> list[Example]:
+def _balanced_order(examples: Sequence[Example], labels: Sequence[str], seed: int) -> list[Example]:
     """All examples in rounds of one per label, with texts and the labels of each round shuffled."""
     rng = np.random.default_rng(seed)
-    groups = [[e for e in examples if e.label == label] for label in labels] or [
-        list(examples)
-    ]
+    groups = [[e for e in examples if e.label == label] for label in labels] or [list(examples)]
     shuffled = [[group[i] for i in rng.permutation(len(group))] for group in groups]
     order = []
     for members in zip_longest(*shuffled):
@@ -115,36 +104,35 @@ def _balanced_order(
     return order
 
 
-def read_csv(
-    path: str | Path, text: str = "text", label: str = "label"
-) -> list[Example]:
+def read_csv(path: str | Path, text: str = "text", label: str = "label") -> list[Example]:
     """Read labelled examples from the columns `text` and `label` of a UTF-8 CSV file.
 
-    Raises `DataError` naming the file and the row when the file is missing, empty or not UTF-8, when a
-    column is missing, or when a row lacks its text or label.
+    Raises `DataError` naming the file and the row when the file is missing, empty or not UTF-8,
+    when a column is missing, or when a row lacks its text or label or has too many cells.
     """
-    return [
-        Example(row[text].strip(), row[label].strip())
-        for row in _rows(path, (text, label))
-    ]
+    return [Example(row[text].strip(), row[label].strip()) for row in _rows(path, (text, label))]
 
 
 def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The file's rows, each with something in every one of `columns`."""
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            header = reader.fieldnames or []
-            rows = [(reader.line_num, row) for row in reader]
+        content = path.read_bytes().decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+        header = reader.fieldnames or []
+        rows = [(reader.line_num, row) for row in reader]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: check the path.") from error
     except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{path} is not UTF-8 text (byte {error.start}): save it again as CSV in UTF-8."
+            f"{path}, line {line}: this is not UTF-8 text; save the file again as CSV in UTF-8."
         ) from error
     except csv.Error as error:
-        raise DataError(f"{path} is not a well-formed CSV file ({error}).") from error
+        raise DataError(
+            f"{path}, line {reader.line_num + 1}: this is not well-formed CSV ({error}); look for a "
+            f"quotation mark that is not closed or not doubled."
+        ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     for column in columns:
@@ -153,10 +141,13 @@ def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
                 f"{path} has no column {column!r}; its columns are: {', '.join(header) or 'none'}."
             )
     if not rows:
-        raise DataError(
-            f"{path} holds no rows below its header: add labelled examples."
-        )
+        raise DataError(f"{path} holds no rows below its header: add labelled examples.")
     for line, row in rows:
+        if None in row:  # where csv puts the cells that no column is left for
+            raise DataError(
+                f"{path}, line {line}: there are more cells than columns; put a text that holds a "
+                f"comma between quotation marks."
+            )
         for column in columns:
             if not (row[column] or "").strip():
                 raise DataError(
@@ -165,7 +156,8 @@ def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return [row for _, row in rows]
 
 
-# What turns each labelled file into a task: how a text and its label are written, and each label's word.
+# What turns each labelled file into a task: how a text and its label are written, and each label's
+# word.
 LABELLED = {
     "support_tickets": (
         "Message: {text}\nTopic: {label}\n\n",
@@ -188,9 +180,7 @@ CLOSED_WORD_PAIRS = {"category"}  # the others have an answer of its own for eve
 
 def task_names() -> list[str]:
     """The names that `load_task` knows."""
-    return sorted(
-        {row["task"] for row in _rows(DATA / WORD_PAIRS, ("task",))} | set(LABELLED)
-    )
+    return sorted({row["task"] for row in _rows(DATA / WORD_PAIRS, ("task",))} | set(LABELLED))
 
 
 def load_task(name: str) -> Task:
@@ -205,13 +195,9 @@ def load_task(name: str) -> Task:
         pairs = _rows(DATA / WORD_PAIRS, ("task", "text", "label", "split"))
         rows = [row for row in pairs if row["task"] == name]
         template = "{text} -> {label}\n"
-        labels = (
-            sorted({row["label"] for row in rows}) if name in CLOSED_WORD_PAIRS else []
-        )
+        labels = sorted({row["label"] for row in rows}) if name in CLOSED_WORD_PAIRS else []
     if not rows:
-        raise DataError(
-            f"There is no task {name!r}; the tasks are: {', '.join(task_names())}."
-        )
+        raise DataError(f"There is no task {name!r}; the tasks are: {', '.join(task_names())}.")
     return Task(
         name=name,
         template=template,
@@ -223,6 +209,4 @@ def load_task(name: str) -> Task:
 
 
 def _split(rows: list[dict[str, str]], split: str) -> tuple[Example, ...]:
-    return tuple(
-        Example(row["text"], row["label"]) for row in rows if row["split"] == split
-    )
+    return tuple(Example(row["text"], row["label"]) for row in rows if row["split"] == split)

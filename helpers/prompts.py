@@ -1,8 +1,8 @@
 """Prompt assembly: demonstrations in a given order, then the question, as one text.
 
-A prompt style is a function `style(task, demonstrations, text, answer=None) -> str`: without an answer it returns
-the text up to the place where the model answers, with one it returns the text through that answer.
-`plain` is such a function and `chat(tokenizer)` makes one.
+A prompt style is a function `style(task, demonstrations, text, answer=None) -> str`: without an
+answer it returns the text up to the place where the model answers, with one it returns the text
+through that answer. `plain` is such a function and `chat(tokenizer)` makes one.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import PreTrainedTokenizerBase
 
-from helpers.data import Example, Task
+from helpers.data import DataError, Example, Task
 
 Style = Callable[..., str]
 
@@ -25,15 +25,9 @@ def plain(
     """Write the demonstrations one after the other in the task's template, then the question."""
     question, glue, _ = _question(task, text)
     written = "".join(
-        _fill(task.template, example.text, task.word(example.label))
-        for example in demonstrations
+        _fill(task.template, example.text, task.word(example.label)) for example in demonstrations
     )
-    return (
-        task.instruction
-        + written
-        + question
-        + ("" if answer is None else glue + answer)
-    )
+    return task.instruction + written + question + ("" if answer is None else glue + answer)
 
 
 def chat(tokenizer: PreTrainedTokenizerBase) -> Style:
@@ -51,17 +45,13 @@ def chat(tokenizer: PreTrainedTokenizerBase) -> Style:
         answer: str | None = None,
     ) -> str:
         turns = (
-            [{"role": "system", "content": task.instruction.strip()}]
-            if task.instruction
-            else []
+            [{"role": "system", "content": task.instruction.strip()}] if task.instruction else []
         )
         for example in demonstrations:
             turns += _turn("user", _question(task, example.text)[0])
             turns += _turn("assistant", task.word(example.label))
         turns += _turn("user", _question(task, text)[0])
-        written = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=True
-        )
+        written = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         return written + (answer or "")
 
     return style
@@ -79,7 +69,8 @@ def _fill(template: str, text: str, word: str) -> str:
 
 
 def _question(task: Task, text: str) -> tuple[str, str, str]:
-    """The template around the answer: the question, the white space before the answer, what follows it.
+    """The template around the answer: the question, the white space before the answer, what
+    follows it.
 
     Most tokenizers keep a space with the word after it, so the space belongs to the answer.
     """
@@ -121,26 +112,32 @@ def fit(
 
     if length(0) > max_tokens:
         raise PromptTooLong(
-            f"The question alone has {length(0):,} tokens, but only {max_tokens:,} fit: shorten the text."
+            f"The question alone has {length(0):,} tokens, but only {max_tokens:,} fit: shorten "
+            f"the text."
         )
     fits, too_many = 0, len(demonstrations) + 1
     while too_many - fits > 1:  # bisection: the length grows with every demonstration
         middle = (fits + too_many) // 2
-        fits, too_many = (
-            (middle, too_many) if length(middle) <= max_tokens else (fits, middle)
-        )
+        fits, too_many = (middle, too_many) if length(middle) <= max_tokens else (fits, middle)
     return list(demonstrations[len(demonstrations) - fits :])
 
 
 def nearest(pool: Sequence[Example], shots: int) -> Callable[[str], list[Example]]:
     """Make a chooser of the `shots` examples of `pool` most like a text, the nearest one last.
 
-    Likeness is the cosine of TF-IDF vectors over character 2- to 4-grams, so that it also works on single
-    words and misspellings (the idea: Liu et al. 2022, arXiv 2101.06804, there with sentence embeddings).
+    Likeness is the cosine of TF-IDF vectors over character 2- to 4-grams, so that it also works on
+    single words and misspellings (the idea: Liu et al. 2022, arXiv 2101.06804, there with sentence
+    embeddings).
+
+    Raises `DataError` when the pool holds fewer examples than `shots`.
     """
-    vectorizer = TfidfVectorizer(
-        analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True
-    )
+    if not 0 <= shots <= len(pool):
+        raise DataError(
+            f"The pool holds {len(pool)} examples, so {shots} cannot be chosen from it."
+        )
+    if not shots:
+        return lambda text: []
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
     known = vectorizer.fit_transform([example.text for example in pool])
 
     def choose(text: str) -> list[Example]:

@@ -1,18 +1,19 @@
-"""What the model answers: label log-likelihoods under shared demonstrations, calibration, generation.
+"""What the model answers: label log-likelihoods under shared demonstrations, calibration,
+generation.
 
-One idea makes it fast. All sequences begin with the same demonstrations, so these are encoded once into a
-key/value cache, the prefix. Behind it the queries stand end to end in one row, without padding; each query is a
-trunk, and its possible labels hang on it as branches:
+One idea makes it fast. All sequences begin with the same demonstrations, so these are encoded once
+into a key/value cache, the prefix. Behind it the queries stand end to end in one row, without
+padding; each query is a trunk, and its possible labels hang on it as branches:
 
     prefix | query 1, label A, label B | query 2, label A, label B | ...
 
-Positions restart at every trunk and branch, and a block mask lets a token see the prefix, its own trunk and its
-own branch, and nothing else. So every token is computed once and the scores are those of separate sequences.
+Positions restart at every trunk and branch, and a block mask lets a token see the prefix, its own
+trunk and its own branch, and nothing else. So every token is computed once and the scores are
+those of separate sequences.
 """
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from os.path import commonprefix
 from typing import NamedTuple
 
 import numpy as np
@@ -48,11 +49,13 @@ def score_labels(
 ) -> np.ndarray:
     """Log-likelihood of each label's word as the answer to each query.
 
-    `demonstrations` is one list for all queries, or a function that chooses a list for a query's text (such as
-    `prompts.nearest`). `budget` is the number of tokens per pass: it bounds memory, not the result.
+    `demonstrations` is one list for all queries, or a function that chooses a list for a query's
+    text (such as `prompts.nearest`). `budget` is the number of tokens per pass: it bounds memory,
+    not the result.
 
     Returns an array [queries, labels] in nats: the sum over all tokens of the label's word.
-    Raises `PromptTooLong` when a prompt with its label exceeds the context, `ValueError` for an open task.
+    Raises `PromptTooLong` when a prompt with its label exceeds the context, `ValueError` for an
+    open task.
     """
     if not task.labels:
         raise ValueError(
@@ -60,20 +63,14 @@ def score_labels(
         )
     if not packable(lm.model):
         return score_labels_one_by_one(lm, task, demonstrations, queries, style)
-    trees = [
-        _tree(lm, task, _chosen(demonstrations, query), query, style)
-        for query in queries
-    ]
+    trees = [_tree(lm, task, _chosen(demonstrations, query), query, style) for query in queries]
     scores = np.empty((len(queries), len(task.labels)))
     if not trees:
         return scores
     shared = _shared_length([tree.trunk for tree in trees])
     cache = _encode_prefix(lm, trees[0].trunk[:shared])
     trees = [Tree(trunk[shared:], branches) for trunk, branches in trees]
-    sizes = [
-        len(tree.trunk) + sum(len(branch) - 1 for branch in tree.branches)
-        for tree in trees
-    ]
+    sizes = [len(tree.trunk) + sum(len(branch) - 1 for branch in tree.branches) for tree in trees]
     for group in _groups(sizes, budget or _budget(lm)):
         scores[group] = _score_row(lm, cache, shared, [trees[i] for i in group])
         _keep_prefix(cache, shared)
@@ -89,7 +86,8 @@ def score_labels_one_by_one(
 ) -> np.ndarray:
     """The same scores as `score_labels` by the plain loop: one full sequence at a time, no cache.
 
-    The reference that the fast way is tested against, and the way for models that take no block mask.
+    The reference that the fast way is tested against, and the way for models that take no block
+    mask.
     Returns an array [queries, labels] in nats.
     """
     scores = np.empty((len(queries), len(task.labels)))
@@ -98,11 +96,7 @@ def score_labels_one_by_one(
         for column, branch in enumerate(tree.branches):
             tokens = torch.tensor([tree.trunk + branch], device=lm.device)
             with torch.inference_mode():
-                logits = (
-                    lm.model(tokens, use_cache=False)
-                    .logits[0, -len(branch) - 1 : -1]
-                    .float()
-                )
+                logits = lm.model(tokens, use_cache=False).logits[0, -len(branch) - 1 : -1].float()
             told = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
             scores[row, column] = told.sum().item()
     return scores
@@ -116,8 +110,9 @@ def predict(task: Task, scores: np.ndarray) -> list[str]:
 def contextual_calibration(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
     """Take away what the prompt says for inputs that say nothing.
 
-    `scores` is [queries, labels]; `content_free` is [inputs, labels], the scores of inputs such as `CONTENT_FREE`
-    under the same demonstrations. Returns log p(label | query) - log mean p(label | content-free), unnormalised.
+    `scores` is [queries, labels]; `content_free` is [inputs, labels], the scores of inputs such as
+    `CONTENT_FREE` under the same demonstrations. Returns log p(label | query) - log mean p(label |
+    content-free), unnormalised.
     Source: Zhao et al. 2021, arXiv 2102.09690.
     """
     return log_softmax(scores, 1) - _log_mean(log_softmax(content_free, 1))
@@ -145,65 +140,89 @@ def generate(
 ) -> list[str]:
     """Continue every prompt with the likeliest next token, over and over (greedy decoding).
 
-    Each answer ends before the first of the `stop` strings, at the model's end token, or after `max_new_tokens`.
-    A shared beginning is encoded once and the rest is packed, as in scoring.
+    Each answer ends before the first of the `stop` strings, at the model's end token, or after
+    `max_new_tokens`. A shared beginning is encoded once and the rest is packed, as in scoring.
 
-    Returns one text for each prompt, stripped. Raises `PromptTooLong` where the answer might not fit the context.
+    Returns one text for each prompt, stripped. Raises `PromptTooLong` where the answer might not
+    fit the context.
     """
     sequences = [encode(lm.tokenizer, prompt) for prompt in prompts]
     if not sequences:
         return []
+    if not all(sequences):
+        raise ValueError("A prompt is empty: give the model at least one token to go on from.")
     _check_length(lm, max(map(len, sequences)) + max_new_tokens)
-    packs = packable(lm.model)
-    shared = _shared_length(sequences) if packs else 0
+    if not packable(lm.model):
+        return [_generate_alone(lm, tokens, max_new_tokens, stop) for tokens in sequences]
+    shared = _shared_length(sequences)
     cache = _encode_prefix(lm, sequences[0][:shared])
     tails = [sequence[shared:] for sequence in sequences]
     answers: list[str] = [""] * len(prompts)
-    budget = (budget or _budget(lm)) if packs else 0  # 0: every prompt on its own
-    for group in _groups([len(tail) for tail in tails], budget):
-        row = _generate_row(
-            lm, cache, shared, [tails[i] for i in group], packs, max_new_tokens, stop
-        )
+    for group in _groups([len(tail) for tail in tails], budget or _budget(lm)):
+        row = _generate_row(lm, cache, shared, [tails[i] for i in group], max_new_tokens, stop)
         for i, answer in zip(group, row, strict=True):
             answers[i] = answer
         _keep_prefix(cache, shared)
     return answers
 
 
+def answer(
+    lm: LanguageModel,
+    task: Task,
+    demonstrations: Demonstrations,
+    queries: Sequence[str],
+    style: Style = plain,
+    max_new_tokens: int = 8,
+) -> list[str]:
+    """Let the model write its answer to each query, up to the end of the line; one text for each
+    query.
+
+    Raises `PromptTooLong` as `generate` does.
+    """
+    prompts = [style(task, _chosen(demonstrations, query), query) for query in queries]
+    return generate(lm, prompts, max_new_tokens)
+
+
+@torch.inference_mode()
+def next_tokens(lm: LanguageModel, prompt: str, top: int = 8) -> dict[str, float]:
+    """The `top` likeliest next tokens after `prompt`, as texts with probabilities, best first."""
+    tokens = torch.tensor([encode(lm.tokenizer, prompt)], device=lm.device)
+    logits = lm.model(tokens, use_cache=False, logits_to_keep=1).logits[0, -1].float()
+    best = logits.softmax(-1).topk(top)
+    texts = [lm.tokenizer.decode([token]) for token in best.indices.tolist()]
+    return dict(zip(texts, best.values.tolist(), strict=True))
+
+
 def packable(model: PreTrainedModel) -> bool:
-    """Whether the model's attention takes a mask [1, 1, row, cache + row], so that rows can be packed.
+    """Whether the model's attention takes a mask [1, 1, row, cache + row], so that rows can be
+    packed.
 
     Says so in a warning where it does not, because the plain way is slower.
     """
     config = model.config
     kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    windowed = not hasattr(config, "layer_types") and getattr(
-        config, "sliding_window", None
-    )
-    takes_mask = config._attn_implementation == "sdpa" and not getattr(
-        model, "_is_stateful", False
-    )
-    if takes_mask and not windowed and set(kinds) == {"full_attention"}:
+    windowed = not hasattr(config, "layer_types") and getattr(config, "sliding_window", None)
+    slanted = getattr(config, "alibi", False)  # ALiBi: distances are added to the mask
+    takes_mask = config._attn_implementation == "sdpa" and not getattr(model, "_is_stateful", False)
+    if takes_mask and not windowed and not slanted and set(kinds) == {"full_attention"}:
         return True
     warnings.warn(
-        f"{type(model).__name__} does not take a block mask; each sequence is computed on its own, which is slower.",
+        f"{type(model).__name__} does not take a block mask; each sequence is computed on its "
+        f"own, which is slower.",
         stacklevel=3,
     )
     return False
 
 
-def block_mask(
-    cached: torch.Tensor, owner: torch.Tensor, branch: torch.Tensor
-) -> torch.Tensor:
+def block_mask(cached: torch.Tensor, owner: torch.Tensor, branch: torch.Tensor) -> torch.Tensor:
     """Who sees whom: a boolean mask [1, 1, row, cache + row], True where a row token may look.
 
-    `cached` [cache] names the owner of each token in the cache (`PREFIX`: everybody), `owner` [row] and `branch` [row]
-    say whose each token of the row is, and on which of its owner's branches it stands (`TRUNK`: all of them).
+    `cached` [cache] names the owner of each token in the cache (`PREFIX`: everybody), `owner`
+    [row] and `branch` [row] say whose each token of the row is, and on which of its owner's
+    branches it stands (`TRUNK`: all of them).
     """
     in_cache = (cached == PREFIX) | (cached == owner[:, None])
-    in_row = (owner == owner[:, None]) & (
-        (branch == TRUNK) | (branch == branch[:, None])
-    )
+    in_row = (owner == owner[:, None]) & ((branch == TRUNK) | (branch == branch[:, None]))
     return torch.cat([in_cache, in_row.tril()], dim=1)[None, None]
 
 
@@ -218,14 +237,19 @@ def _tree(
     query: str,
     style: Style,
 ) -> Tree:
-    """Tokenise the prompt alone and with each label; they part where the first label token begins."""
+    """Tokenise the prompt alone and with each label; they part where the first label begins."""
     prompt = encode(lm.tokenizer, style(task, demonstrations, query))
     whole = [
         encode(lm.tokenizer, style(task, demonstrations, query, task.word(label)))
         for label in task.labels
     ]
     _check_length(lm, max(map(len, whole)))
-    start = len(commonprefix([prompt, *whole]))
+    start = _common_length([prompt, *whole])
+    if not start:
+        raise ValueError(
+            f"Task {task.name!r}: nothing stands before the label of {query!r}; write something "
+            f"before {{label}} in the template."
+        )
     # Words such as "late delivery" and "late refund" share a token: it counts for both, so the
     # branches start where the prompt ends, not where the labels differ.
     return Tree(prompt[:start], [tokens[start:] for tokens in whole])
@@ -234,14 +258,25 @@ def _tree(
 def _check_length(lm: LanguageModel, length: int) -> None:
     if length > lm.context:
         raise PromptTooLong(
-            f"The prompt with its answer has {length:,} tokens, but {lm.name} reads {lm.context:,}: use fewer or "
-            "shorter demonstrations (prompts.fit keeps as many as fit)."
+            f"The prompt with its answer has {length:,} tokens, but {lm.name} reads "
+            f"{lm.context:,}: use fewer or shorter demonstrations (prompts.fit keeps as many as "
+            f"fit)."
         )
+
+
+def _common_length(sequences: list[list[int]]) -> int:
+    """How many first tokens are the same in all sequences."""
+    length = 0
+    for column in zip(*sequences, strict=False):  # the shortest sequence ends it
+        if len(set(column)) > 1:
+            break
+        length += 1
+    return length
 
 
 def _shared_length(sequences: list[list[int]]) -> int:
     """How many first tokens are the same in all sequences, leaving each at least one of its own."""
-    return min(len(commonprefix(sequences)), min(map(len, sequences)) - 1)
+    return min(_common_length(sequences), min(map(len, sequences)) - 1)
 
 
 def _groups(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -306,9 +341,7 @@ def _score_row(
             positions += range(start, start + len(label) - 1)
             owner += [t] * (len(label) - 1)
             branch += [b] * (len(label) - 1)
-    kept, source = np.unique(
-        sources, return_inverse=True
-    )  # the output head runs only where asked
+    kept, source = np.unique(sources, return_inverse=True)  # the output head runs only where asked
     cached = torch.full((shared,), PREFIX)
     mask = block_mask(cached, torch.tensor(owner), torch.tensor(branch))
     logits = _forward(lm, cache, tokens, positions, mask, kept)
@@ -323,7 +356,6 @@ def _generate_row(
     cache: DynamicCache,
     shared: int,
     tails: list[list[int]],
-    packs: bool,
     max_new_tokens: int,
     stop: Sequence[str],
 ) -> list[str]:
@@ -337,31 +369,44 @@ def _generate_row(
     last = np.cumsum([len(tail) for tail in tails]) - 1
     cached = torch.full((shared,), PREFIX)
     for _ in range(max_new_tokens):
-        mask = (
-            block_mask(cached, owner, torch.full_like(owner, TRUNK)) if packs else None
-        )
+        mask = block_mask(cached, owner, torch.full_like(owner, TRUNK))
         best = _forward(lm, cache, tokens, positions, mask, last).argmax(-1).tolist()
         cached = torch.cat([cached, owner])
         for i, token in zip(active, best, strict=True):
             written[i].append(token)
-        active = [
-            i
-            for i in active
-            if written[i][-1] not in ends
-            and _cut(lm.tokenizer.decode(written[i]), stop) is None
-        ]
+        active = [i for i in active if not _finished(lm, written[i], ends, stop)]
         if not active:
             break
         tokens = [written[i][-1] for i in active]
         positions = [shared + len(tails[i]) + len(written[i]) - 1 for i in active]
         owner = torch.tensor(active)
         last = np.arange(len(active))
-    texts = [
-        lm.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in written
-    ]
-    return [
-        (text if (cut := _cut(text, stop)) is None else cut).strip() for text in texts
-    ]
+    return [_answer_text(lm, tokens, ends, stop) for tokens in written]
+
+
+@torch.inference_mode()
+def _generate_alone(
+    lm: LanguageModel, tokens: list[int], max_new_tokens: int, stop: Sequence[str]
+) -> str:
+    """The same for one prompt by the model's own loop, which knows its own kind of cache."""
+    ends = _end_tokens(lm)
+    prompt = torch.tensor([tokens], device=lm.device)
+
+    def finished(row: torch.Tensor, _) -> torch.Tensor:
+        done = _finished(lm, row[0, len(tokens) :].tolist(), ends, stop)
+        return torch.tensor([done], device=row.device)
+
+    row = lm.model.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        repetition_penalty=1.0,  # some models come with another
+        stopping_criteria=[finished],
+        pad_token_id=lm.tokenizer.pad_token_id,
+    )
+    return _answer_text(lm, row[0, len(tokens) :].tolist(), ends, stop)
 
 
 def _forward(
@@ -369,14 +414,14 @@ def _forward(
     cache: DynamicCache,
     tokens: list[int],
     positions: list[int],
-    mask: torch.Tensor | None,
+    mask: torch.Tensor,
     kept: np.ndarray,
 ) -> torch.Tensor:
     """Logits [kept, vocabulary] in float32 for one row behind the cache, which grows by the row."""
     logits = lm.model(
         torch.tensor([tokens], device=lm.device),
         position_ids=torch.tensor([positions], device=lm.device),
-        attention_mask=None if mask is None else mask.to(lm.device),
+        attention_mask=mask.to(lm.device),
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=torch.as_tensor(kept, device=lm.device),
@@ -387,6 +432,17 @@ def _forward(
 def _end_tokens(lm: LanguageModel) -> set[int]:
     ends = lm.model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _finished(lm: LanguageModel, written: list[int], ends: set[int], stop: Sequence[str]) -> bool:
+    return written[-1] in ends or _cut(lm.tokenizer.decode(written), stop) is not None
+
+
+def _answer_text(lm: LanguageModel, written: list[int], ends: set[int], stop: Sequence[str]) -> str:
+    kept = [token for token in written if token not in ends]
+    text = lm.tokenizer.decode(kept, skip_special_tokens=True)
+    cut = _cut(text, stop)
+    return (text if cut is None else cut).strip()
 
 
 def _cut(text: str, stop: Sequence[str]) -> str | None:
