@@ -1,0 +1,140 @@
+"""Figures in one style, each with a title that states its finding and a sentence with its numbers.
+
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; markers and line styles
+repeat what they say.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from helpers.compare import interval
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vP*"
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "font.size": 10,
+    "figure.dpi": 100,
+    "legend.frameon": False,
+}
+
+
+def show(figure: Figure, sentence: str) -> None:
+    """Draw the figure once, with the sentence as its text for screen readers and printed below "
+    "it."""
+    display(figure, metadata={"image/png": {"alt": sentence}})
+    plt.close(figure)
+    print(sentence)
+
+
+def bars(
+    panels: Mapping[str, Mapping[str, float]], title: str, sentence: str, label: str = "probability"
+):
+    """Horizontal bars, one panel for each prompt: what the model holds likely, best at the top."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1,
+            len(panels),
+            figsize=(4.2 * len(panels), 2.9),
+            squeeze=False,
+            sharex=True,
+            layout="constrained",
+        )
+        for axis, colour, (name, values) in zip(axes[0], COLOURS, panels.items(), strict=False):
+            names = [_visible(text) for text in values]
+            places = np.arange(len(names))[::-1]
+            drawn = axis.barh(places, list(values.values()), color=colour)
+            axis.bar_label(drawn, fmt="%.2f", padding=2, fontsize=8)
+            axis.set_yticks(places, names, family="monospace")
+            axis.set_xlim(0, 1.12)
+            axis.set_xlabel(label)
+            axis.set_title(name, fontsize=10, family="monospace")
+            axis.grid(visible=False, axis="y")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    show(figure, sentence)
+
+
+def curves(results: Mapping[str, np.ndarray], shots: Sequence[int], title: str, sentence: str):
+    """Accuracy against shots: a line of means with its interval for each task, a faint point for
+    each draw.
+
+    `results` maps a name to a boolean array [shots, draws, items].
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+        places = np.arange(len(shots))
+        for i, (name, right) in enumerate(results.items()):
+            mean, low, high = np.array([interval(one) for one in right]).T
+            nudge = places + 0.06 * (i - (len(results) - 1) / 2)
+            style = {"color": COLOURS[i], "marker": MARKERS[i]}
+            axis.errorbar(nudge, mean, [mean - low, high - mean], label=name, capsize=3, **style)
+            draws = right.mean(2)
+            axis.plot(nudge, draws, linestyle="", alpha=0.35, markersize=4, **style)
+        axis.set_xticks(places, shots)
+        axis.set_ylim(-0.03, 1.03)
+        axis.set_xlabel("demonstrations in the prompt (shots)")
+        axis.set_ylabel("exact match on held-out items")
+        axis.set_title(title, fontweight="bold")
+        axis.legend(
+            title="bar: 95 % interval over items; faint: one draw",
+            title_fontsize=8,
+            loc="lower right",
+        )
+    show(figure, sentence)
+
+
+def line(values: Sequence[float], x: str, y: str, title: str, sentence: str):
+    """One curve, such as the training loss at each step."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
+        axis.plot(
+            np.arange(1, len(values) + 1), values, color=COLOURS[0], marker=MARKERS[0], markersize=4
+        )
+        axis.set_xlabel(x)
+        axis.set_ylabel(y)
+        axis.set_title(title, fontweight="bold")
+    show(figure, sentence)
+
+
+def grouped(
+    table: Mapping[str, Mapping[str, tuple[float, float, float]]], y: str, title: str, sentence: str
+):
+    """Grouped bars with intervals: `table[method][group]` is (mean, low, high)."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
+        width = 0.8 / len(table)
+        for i, (method, groups) in enumerate(table.items()):
+            mean, low, high = np.array(list(groups.values())).T
+            places = np.arange(len(groups)) + (i - (len(table) - 1) / 2) * width
+            axis.bar(
+                places,
+                mean,
+                width * 0.9,
+                color=COLOURS[i],
+                label=method,
+                hatch=("", "//", "..")[i % 3],
+            )
+            axis.errorbar(
+                places, mean, [mean - low, high - mean], fmt="none", ecolor="black", capsize=3
+            )
+        axis.set_xticks(range(len(groups)), list(groups))
+        axis.set_ylim(0, 1.05)
+        axis.set_ylabel(y)
+        axis.set_title(title, fontweight="bold")
+        axis.legend(loc="upper left")
+    show(figure, sentence)
+
+
+def _visible(text: str) -> str:
+    """White space made visible, and marks that the drawing library would read as formulas kept "
+    "plain."""
+    return text.replace(" ", "\u2423").replace("\n", "\\n").replace("$", r"\$")
