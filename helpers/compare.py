@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 from tqdm.auto import tqdm
 
 from helpers.data import DATA, DataError, Task, texts
@@ -45,13 +45,17 @@ def in_context_curve(
 def interval(right: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Mean of [draws, items] with its 95 % interval, as (mean, low, high).
 
-    The percentile bootstrap over items, each kept together over all draws: it says how much
-    another set of test items would have changed the mean, not what other draws would (look at the
-    draws for that).
+    The percentile bootstrap over items, each kept together over all draws: it says how much other
+    test items would have changed the mean, not what other draws would (look at the draws for that).
+    Where all items agree, the bootstrap sees no spread and Clopper and Pearson's bounds stand in.
     """
     per_item = np.asarray(right, dtype=float).mean(0)
+    mean = float(per_item.mean())
+    if mean in (0.0, 1.0):
+        found = binomtest(round(mean * len(per_item)), len(per_item)).proportion_ci()
+        return mean, float(found.low), float(found.high)
     found = bootstrap((per_item,), np.mean, n_resamples=2000, method="percentile", rng=seed)
-    return float(per_item.mean()), *(float(bound) for bound in found.confidence_interval)
+    return mean, *(float(bound) for bound in found.confidence_interval)
 
 
 def claims() -> pd.DataFrame:

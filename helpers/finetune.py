@@ -1,11 +1,13 @@
-"""The fine-tuning loop: the same text as a demonstration, but written into the weights.
+"""The fine-tuning loop: the text of a demonstration, written into the weights.
 
-A training example is the prompt without demonstrations plus its answer, to the character what stands in a prompt
-as a demonstration. The loss counts the answer and what ends it, and nothing of the question. As in scoring,
-examples stand end to end in one row without padding, each with its own positions, and a block mask keeps them
-apart. A row holds at most `budget` tokens; the gradients of a batch's rows add up, so memory stays flat.
+A training example is, to the character, what stands in a prompt as a demonstration. The loss counts
+the answer and what ends it, and nothing of the question. As in scoring, examples stand end to end
+in one row without padding, each with its own positions, and a block mask keeps them apart. A row
+holds at most `budget` tokens, and the gradients of a batch's rows add up, so memory stays flat.
 
-`python -m helpers.finetune --task NAME --shots N --out FOLDER` runs it, also under `accelerate launch`.
+From a command line: `python -m helpers.finetune --task NAME --shots N --out FOLDER`. On several
+processes: `accelerate launch --multi_gpu --num_processes 2 -m helpers.finetune …` (on a machine
+without GPUs too; `accelerate launch --cpu` starts a single process).
 """
 
 import argparse
@@ -17,7 +19,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from accelerate.utils import reduce
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from helpers import model as models
@@ -40,11 +42,12 @@ from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
 from helpers.scoring import TRUNK, _groups, block_mask, packable
 
-LEARNING_RATES = {"lora": 1e-3, "full": 1e-2}  # full: relative to each weight's own size
+METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 IGNORED = -100  # a target that the loss leaves out
-ADAPTER = "adapter_model.safetensors"
-PASS_BYTES = 700_000_000  # what a pass of 256 tokens needs beside weights and gradients
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
+PASS_BYTES = 700_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]
 
@@ -57,7 +60,7 @@ class Encoded(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What one forward pass reads: tokens and targets [rows, width], and what keeps the examples apart."""
+    """One forward pass: tokens and targets [rows, width], and what keeps the examples apart."""
 
     tokens: torch.Tensor
     targets: torch.Tensor
@@ -65,7 +68,7 @@ class Row(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """The tuned model; one row of `history` per step; `note` says in words why it stopped early, if it did."""
+    """The tuned model, its history (a row per step), and in words why it ended early, if it did."""
 
     lm: LanguageModel
     history: pd.DataFrame
@@ -82,73 +85,64 @@ def encode_examples(
 ) -> list[Encoded]:
     """Tokenise each example as its prompt, its answer and the answer's ending.
 
-    The ending is what the template has after `{label}`, so that the model learns to stop where a demonstration
-    stops; where nothing stands there, and in a chat, it is the model's end token. `demonstrations(example, rng)`
-    chooses what stands in front of an example (nothing by default).
+    The ending is what the template has after `{label}`, so the model learns to stop where a
+    demonstration stops; where nothing stands there, and in a chat, it is the model's end token.
+    `demonstrations(example, rng)` chooses what stands in front of an example (by default nothing).
 
     Raises `PromptTooLong` naming the example that exceeds the context.
     """
     encoded = []
     for i, example in enumerate(examples):
         shown = demonstrations(example, rng) if demonstrations else ()
-        text = style(task, shown, example.text)
+        prompt = style(task, shown, example.text)
         question, _, ending = task.template.partition("{label}")
-        in_template = text.endswith(question.rstrip().replace("{text}", example.text))
-        if not (ending and in_template):
+        as_demonstration = prompt.endswith(question.rstrip().replace("{text}", example.text))
+        if not (as_demonstration and ending):
             ending = lm.tokenizer.eos_token or "\n"
-        prompt = encode(lm.tokenizer, text)
         answered = style(task, shown, example.text, task.word(example.label)) + ending
         tokens = encode(lm.tokenizer, answered)
         if len(tokens) > lm.context:
             raise PromptTooLong(
-                f"Training example {i} ({example.text[:40]!r}) has {len(tokens):,} tokens, but {lm.name} reads "
-                f"{lm.context:,}: shorten it or leave it out."
+                f"Training example {i} ({example.text[:40]!r}) has {len(tokens):,} tokens, but "
+                f"{lm.name} reads {lm.context:,}: shorten it or leave it out."
             )
-        encoded.append(Encoded(tokens, max(1, len(commonprefix([prompt, tokens])))))
+        known = commonprefix([encode(lm.tokenizer, prompt), tokens])  # noqa: RUF071 - not paths
+        encoded.append(Encoded(tokens, max(1, len(known))))  # nothing predicts the first token
     return encoded
 
 
 def rows(
     batch: Sequence[Encoded], budget: int, packed: bool = True, device: torch.device | str = "cpu"
 ) -> Iterator[Row]:
-    """Cut a batch into rows of at most `budget` tokens, packed end to end or padded on the right."""
+    """Cut a batch into rows of at most `budget` tokens, packed end to end or padded at the end."""
     longest = max((len(example.tokens) for example in batch), default=0)
     sizes = [len(example.tokens) if packed else longest for example in batch]
     for group in _groups(sizes, budget):
-        row = (_pack if packed else _pad)([batch[i] for i in group])
-        apart = {name: tensor.to(device) for name, tensor in row.apart.items()}
-        yield Row(row.tokens.to(device), row.targets.to(device), apart)
+        with torch.device(device):
+            row = _row([batch[i] for i in group], packed)
+        yield row
 
 
-def _read_and_told(example: Encoded) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is read (the last token is only predicted) and what is to be told after each token."""
-    tokens = torch.tensor(example.tokens)
-    targets = tokens[1:].clone()
-    targets[: example.start - 1] = IGNORED
-    return tokens[:-1], targets
-
-
-def _pack(examples: Sequence[Encoded]) -> Row:
-    tokens, targets = zip(*map(_read_and_told, examples), strict=True)
+def _row(examples: Sequence[Encoded], packed: bool) -> Row:
+    tokens = [torch.tensor(example.tokens[:-1]) for example in examples]  # the last is only told
+    targets = [torch.tensor(example.tokens[1:]) for example in examples]
+    for target, example in zip(targets, examples, strict=True):
+        target[: example.start - 1] = IGNORED
+    if not packed:
+        seen = pad_sequence([torch.ones_like(part) for part in tokens], True)
+        padded = pad_sequence(tokens, True), pad_sequence(targets, True, IGNORED)
+        return Row(*padded, {"attention_mask": seen})
     owner = torch.cat([torch.full_like(part, i) for i, part in enumerate(tokens)])
-    nothing_cached = torch.empty(0, dtype=torch.long)
-    mask = block_mask(nothing_cached, owner, torch.full_like(owner, TRUNK))
-    positions = torch.cat([torch.arange(len(part)) for part in tokens])[None]
-    apart = {"position_ids": positions, "attention_mask": mask}
+    mask = block_mask(owner[:0], owner, torch.full_like(owner, TRUNK))  # nothing is cached
+    positions = torch.cat([torch.arange(len(part)) for part in tokens])
+    apart = {"attention_mask": mask, "position_ids": positions[None]}
     return Row(torch.cat(tokens)[None], torch.cat(targets)[None], apart)
 
 
-def _pad(examples: Sequence[Encoded]) -> Row:
-    tokens, targets = zip(*map(_read_and_told, examples), strict=True)
-    pad = torch.nn.utils.rnn.pad_sequence
-    seen = pad([torch.ones_like(part) for part in tokens], batch_first=True)
-    return Row(pad(tokens, True), pad(targets, True, IGNORED), {"attention_mask": seen})
-
-
 def completion_loss(model: torch.nn.Module, row: Row) -> torch.Tensor:
-    """Sum of -log p over the row's completion tokens, in nats; the output head runs only where they are.
+    """Sum of -log p over the row's completion tokens, in nats; the output head runs only there.
 
-    Where the device computes bfloat16 natively the pass runs in it, over trainable weights kept in float32.
+    Where the device computes bfloat16 natively the pass runs in it; trained weights stay float32.
     """
     kept = (row.targets != IGNORED).any(0).nonzero().ravel()
     device = row.tokens.device
@@ -156,9 +150,7 @@ def completion_loss(model: torch.nn.Module, row: Row) -> torch.Tensor:
     with torch.autocast(device.type, torch.bfloat16, enabled=half):
         logits = model(row.tokens, logits_to_keep=kept, use_cache=False, **row.apart).logits
     targets = row.targets[:, kept].flatten()
-    return cross_entropy(
-        logits.flatten(0, 1).float(), targets, ignore_index=IGNORED, reduction="sum"
-    )
+    return cross_entropy(logits.flatten(0, 1).float(), targets, reduction="sum")
 
 
 def train(
@@ -169,37 +161,36 @@ def train(
     budget: int,
     packed: bool = True,
 ) -> Iterator[dict]:
-    """The loop: one step per (epoch, batch) of `plan`; yields one record of the history after each.
+    """The loop: one step per (epoch, batch) of `plan`; yields a record of the history after each.
 
-    Raises `FloatingPointError` before a step whose loss or gradient is not a finite number.
+    Raises `FloatingPointError` instead of a step whose loss or gradient is not a finite number.
     """
     weights = optimizer.param_groups[0]["params"]
     for step, (epoch, batch) in enumerate(plan, 1):
-        began = time.perf_counter()
-        answers = sum(len(example.tokens) - example.start for example in batch)
-        loss = 0.0
+        began, loss = time.perf_counter(), 0.0
+        told = sum(len(example.tokens) - example.start for example in batch)
         for row in rows(_own_share(batch), budget, packed, lm.device):
-            part = completion_loss(lm.model, row) / answers
+            part = completion_loss(lm.model, row) / told
             part.backward()  # adds to the gradients of the rows before
             loss += part.item()
         loss = _add_up(weights, loss)
         norm = torch.nn.utils.clip_grad_norm_(weights, 1.0).item()
         if not math.isfinite(loss + norm):
             raise FloatingPointError(
-                f"Stopped at step {step} of {len(plan)}: the loss is {loss:.3g} and the gradient's norm {norm:.3g}, so "
-                "the weights before the last update are kept; try a smaller learning rate."
+                f"Stopped at step {step} of {len(plan)}: the loss is {loss:.3g}, the gradient's "
+                f"norm {norm:.3g}; try a learning rate below {optimizer.defaults['lr']:g}."
             )
+        lr = schedule.get_last_lr()[0]
         optimizer.step()
-        tokens = sum(len(example.tokens) for example in batch)
-        record = {"step": step, "epoch": epoch, "loss": loss, "lr": schedule.get_last_lr()[0]}
         schedule.step()
         optimizer.zero_grad()
+        tokens = sum(len(example.tokens) for example in batch)
         seconds = time.perf_counter() - began
-        yield record | {"tokens": tokens, "seconds": seconds, "grad_norm": norm}
+        yield dict(zip(COLUMNS, (step, epoch, loss, lr, tokens, seconds, norm), strict=True))
 
 
 def _processes() -> PartialState:
-    """Which process this is, of how many: one of one, unless started by `accelerate launch`."""
+    """Which process this is, of how many: the only one, unless `accelerate launch` started it."""
     return PartialState(cpu=models.best_device().type == "cpu")
 
 
@@ -209,7 +200,7 @@ def _own_share(batch: Sequence[Encoded]) -> Sequence[Encoded]:
 
 
 def _add_up(weights: Sequence[torch.Tensor], loss: float) -> float:
-    """Add gradients and loss over all processes; every part is divided by the whole batch's tokens already."""
+    """Add gradients and losses over all processes: each is a share of the whole batch's mean."""
     if _processes().num_processes > 1:
         for weight in weights:  # a process whose share is empty has no gradient
             own = torch.zeros_like(weight) if weight.grad is None else weight.grad
@@ -225,57 +216,264 @@ def tune(
     method: str = "lora",
     epochs: int = 4,
     batch: int = 8,
-    lr: float | None = None,
+    lr: float = 1e-3,
     rank: int = 8,
     seed: int = 0,
     budget: int | None = None,
     packed: bool = True,
     style: Style = plain,
     demonstrations: Demonstrate | None = None,
+    keep_base: bool = True,
 ) -> Tuned:
     """Teach `examples` to a model that shares `lm`'s weights ("lora") or has its own copy ("full").
 
-    `lm` itself is never changed. "lora" puts an adapter of `rank` on every linear layer but the output head and
-    trains it with AdamW. "full" trains a copy of all weights with Adafactor, whose second moment is factored and which
-    keeps no first: beside the copy only its gradients take memory. Dropout stays off. `seed` decides the order of
-    the examples and the adapter's start. `budget` is the number of tokens per pass (256 on a CPU): it
-    bounds memory, not the result. `packed=False` pads instead, the plain way that tests compare with.
+    `lm` itself is not changed. "lora" puts an adapter of `rank` beside every linear layer but the
+    output head and trains it with AdamW. "full" trains a copy of all weights with Adafactor, which
+    keeps a row and a column per matrix where Adam keeps two more copies; `keep_base=False` spares
+    the copy and trains `lm`'s own weights. `lr` is AdamW's, or Adafactor's, relative to the size of
+    each weight matrix. Dropout stays off. `seed` decides the order of the
+    examples and the adapter's start. `budget` is the number of tokens per pass (256 on a CPU): it
+    bounds memory, not the result. `packed=False` pads instead.
 
-    The history has the columns step, epoch (both from 1), loss (nats per completion token, before the step), lr, tokens,
-    seconds and grad_norm (before clipping at 1). An interruption, or a loss that is not a number, ends training early:
-    the result is then the model so far, with the reason in `note`.
+    The history has the columns step, epoch (from 1), loss (nats per completion token, before the
+    step), lr, tokens, seconds and grad_norm (before clipping to 1). An interruption ends training
+    early with the model so far; so does a loss that is not a number, with the weights before the
+    last update (the base's for "full"). `note` says so.
 
-    Raises `ValueError` for an unknown method or nothing to train on, `PromptTooLong` for an example beyond the context,
-    `ModelError` when full fine-tuning does not fit the memory.
+    Raises `ValueError` for an unknown method, nothing to learn or a model that has an adapter,
+    `PromptTooLong` for an example beyond the context, `ModelError` where "full" lacks memory.
     """
-    if method not in LEARNING_RATES:
-        raise ValueError(f"There is no method {method!r}; choose 'lora' or 'full'.")
+    if method not in METHODS:
+        raise ValueError(f"There is no method {method!r}: choose 'lora' or 'full'.")
     if not examples or min(epochs, batch, rank) < 1:
         raise ValueError("Fine-tuning needs examples, and epochs, batch and rank of at least 1.")
+    _require_bare(lm)
     plan = _plan(lm, task, examples, epochs, batch, seed, style, demonstrations)
     packed = packed and packable(lm.model)
-    tuned = _with_adapter(lm, rank, seed) if method == "lora" else _with_own_weights(lm)
+    lora = method == "lora"
+    tuned = _with_adapter(lm, rank, seed) if lora else _with_all_weights(lm, keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
-    rate = LEARNING_RATES[method] if lr is None else lr
-    optimizer = (torch.optim.AdamW if method == "lora" else torch.optim.Adafactor)(weights, rate)
+    optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
     budget = budget or (256 if lm.device.type == "cpu" else 2048)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
+    silent = not _processes().is_main_process
     history, note = [], ""
     safe = latest = _kept(weights, method, lm)
     try:
-        with tqdm(loop, "fine-tuning", len(plan), leave=False, disable=_quiet()) as bar:
+        with tqdm(loop, "fine-tuning", len(plan), leave=False, disable=silent) as bar:
             for record in bar:
                 history.append(record)
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
                 safe, latest = latest, _kept(weights, method, lm)
     except KeyboardInterrupt:
-        note = f"Stopped by hand after step {len(history)} of {len(plan)}: the model keeps what it has learnt so far."
+        note = f"Stopped by hand after step {len(history)} of {len(plan)}; the model is kept."
     except FloatingPointError as error:
         note = str(error)
         _restore(weights, safe)
     optimizer.zero_grad()
     if note:
         warnings.warn(note, stacklevel=2)
-    columns = ["step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm"]
-    return Tuned(tuned, pd.DataFrame(history, columns=columns), note)
+    return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note)
+
+
+def _require_bare(lm: LanguageModel) -> None:
+    if isinstance(lm.model, peft.PeftModel):
+        raise ValueError(f"{lm.name} has an adapter already: take the base, or detach it first.")
+
+
+def _plan(lm, task, examples, epochs, batch, seed, style, demonstrations) -> list:
+    """All steps as (epoch, batch), ordered by the seed; made beforehand, so errors come first."""
+    rng = np.random.default_rng(seed)
+    plan = []
+    for epoch in range(1, epochs + 1):
+        encoded = encode_examples(lm, task, examples, style, demonstrations, rng)
+        order = rng.permutation(len(encoded))
+        cuts = range(0, len(order), batch)
+        plan += [(epoch, [encoded[i] for i in order[cut : cut + batch]]) for cut in cuts]
+    return plan
+
+
+def _rise_and_fall(steps: int) -> Callable[[int], float]:
+    """The learning rate's factor at each step: up to 1 at first, then down towards 0."""
+    peak = max(1, round(WARM_UP * steps))
+    return lambda step: min((step + 1) / peak, (steps - step) / (steps - peak + 1))
+
+
+def _kept(weights: Sequence[torch.Tensor], method: str, lm: LanguageModel) -> list[torch.Tensor]:
+    """What to go back to: a copy of an adapter; for all weights there is no room, so the base's."""
+    if method == "full":
+        return list(lm.model.parameters())
+    return [weight.detach().clone() for weight in weights]
+
+
+@torch.no_grad()
+def _restore(weights: Sequence[torch.Tensor], kept: Sequence[torch.Tensor]) -> None:
+    for weight, old in zip(weights, kept, strict=True):
+        weight.copy_(old)
+
+
+def _twin(model: torch.nn.Module) -> torch.nn.Module:
+    """A second body around the same weights: peft may rebuild it and `model` never notices."""
+    shared = {
+        id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False)
+        for weight in model.parameters()
+    }
+    return copy.deepcopy(model, shared)
+
+
+def _with_adapter(lm: LanguageModel, rank: int, seed: int) -> LanguageModel:
+    config = peft.LoraConfig(
+        task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return _adapted(lm, config)
+
+
+def _adapted(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
+    twin = _twin(lm.model)
+    twin.name_or_path = config.base_model_name_or_path = lm.name  # not a path of this machine
+    with warnings.catch_warnings():  # about old names and layouts that peft copes with by itself
+        warnings.simplefilter("ignore")
+        adapted = peft.get_peft_model(twin, config)
+    return lm.with_model(adapted.eval(), f"{lm.name} + LoRA")
+
+
+def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
+    numbers = sum(weight.numel() for weight in lm.model.parameters())
+    needed = numbers * (8 if keep_base else 4) + PASS_BYTES  # the copy and its gradients
+    free = _free_bytes(lm.device)
+    if free < needed:
+        raise ModelError(
+            f"Full fine-tuning of {lm.name} needs about {needed / 1e9:.1f} GB more memory, but "
+            f"{free / 1e9:.1f} GB are free: use method='lora', or keep_base=False to spare a copy."
+        )
+    network = copy.deepcopy(lm.model) if keep_base else lm.model
+    return lm.with_model(network.float().requires_grad_(), f"{lm.name}, fully fine-tuned")
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Free memory on the GPU, or on the machine within its container's limit."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = psutil.virtual_memory().available
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, new and old
+        file = Path("/sys/fs/cgroup", limit)
+        if file.is_file() and (text := file.read_text().strip()).isdigit():
+            free = min(free, int(text) - psutil.Process().memory_info().rss)
+    return free
+
+
+def detach(lm: LanguageModel) -> LanguageModel:
+    """The base without the adapter, on the same weights; `lm` itself keeps its adapter.
+
+    Raises `ValueError` when there is none.
+    """
+    if not isinstance(lm.model, peft.PeftModel):
+        raise ValueError(f"{lm.name} has no adapter: the base is the model that was tuned.")
+    base = lm.model.active_peft_config.base_model_name_or_path
+    return lm.with_model(_twin(lm.model).unload(), base)
+
+
+def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = None) -> None:
+    """Write the adapter (or the whole model, where there is none) as safetensors, all or nothing.
+
+    An earlier save in `folder` is replaced. `history` goes with it as `history.csv`. A whole model
+    is read back with `model.load(folder)`.
+
+    Raises `ModelError` when `folder` holds something else or cannot be written.
+    """
+    folder = Path(folder).resolve()
+    try:
+        names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+        if names and not names & {ADAPTER_CONFIG, "config.json"}:
+            raise ModelError(f"{folder} holds other files: choose a new folder to save in.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as scratch:
+            part = Path(scratch, "new")
+            if isinstance(lm.model, peft.PeftModel):
+                lm.model.save_pretrained(part, save_embedding_layers=False)
+            else:
+                lm.model.save_pretrained(part)
+                lm.tokenizer.save_pretrained(part)
+            if history is not None:
+                history.to_csv(part / "history.csv", index=False)
+            if folder.exists():
+                os.replace(folder, Path(scratch, "old"))
+            os.replace(part, folder)
+    except OSError as error:
+        raise ModelError(
+            f"{lm.name} could not be saved in {folder} ({error}): free some space or change folder."
+        ) from error
+
+
+def load(lm: LanguageModel, folder: str | Path) -> LanguageModel:
+    """The base `lm` with the adapter that `save` wrote; `lm` itself is not changed.
+
+    Raises `ModelError` when `folder` holds no adapter, a damaged one or one that does not fit, and
+    `ValueError` when `lm` has an adapter already.
+    """
+    _require_bare(lm)
+    folder = Path(folder)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(f"{folder} holds no adapter: give the folder that save wrote.")
+    try:
+        config = peft.PeftConfig.from_pretrained(folder)
+        state = load_file(folder / ADAPTER)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {folder} is damaged ({error}): save it again.") from error
+    base = config.base_model_name_or_path
+    try:
+        tuned = _adapted(lm, config)
+        # False: "auto" would ask the Hub about the base.
+        expected = peft.get_peft_model_state_dict(tuned.model, save_embedding_layers=False)
+        fits = _shapes(expected) == _shapes(state)
+    except ValueError:  # the base has no layers of these names
+        fits = False
+    if not fits:
+        raise ModelError(f"The adapter in {folder} was made for {base} and does not fit {lm.name}.")
+    peft.set_peft_model_state_dict(tuned.model, state)
+    return tuned
+
+
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Fine-tune on a draw of a task's examples and save the result, in one process or many."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.finetune", description=main.__doc__)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--shots", type=int, default=16, help="number of training examples")
+    parser.add_argument("--out", required=True, help="folder for the adapter and history.csv")
+    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
+    parser.add_argument("--method", choices=METHODS, default="lora")
+    for name, default in {"epochs": 4, "batch": 8, "rank": 8, "seed": 0, "budget": None}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    options = vars(parser.parse_args(arguments))
+    task, shots, out, name = (options.pop(key) for key in ("task", "shots", "out", "model"))
+    processes = _processes()  # before loading, because it settles which GPU is this process's
+    try:
+        task = load_task(task)
+        examples = task.draw(shots, options["seed"])
+        tuned = tune(models.load(name), task, examples, **options, keep_base=False)
+        if processes.is_main_process:
+            save(tuned.lm, out, tuned.history)
+    except (ModelError, DataError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        processes.destroy_process_group()
+    if processes.is_main_process:
+        loss = tuned.history.loss.to_list() or [math.nan]
+        print(
+            f"{len(loss)} steps on {shots} examples in {processes.num_processes} process(es): "
+            f"loss {loss[0]:.3f} -> {loss[-1]:.3f}; saved in {out}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import display
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from helpers.compare import interval
 
@@ -87,7 +88,7 @@ def curves(results: Mapping[str, np.ndarray], shots: Sequence[int], title: str, 
         axis.legend(
             title="bar: 95 % interval over items; faint: one draw",
             title_fontsize=8,
-            loc="lower right",
+            loc="upper left",
         )
     show(figure, sentence)
 
@@ -99,6 +100,7 @@ def line(values: Sequence[float], x: str, y: str, title: str, sentence: str):
         axis.plot(
             np.arange(1, len(values) + 1), values, color=COLOURS[0], marker=MARKERS[0], markersize=4
         )
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(x)
         axis.set_ylabel(y)
         axis.set_title(title, fontweight="bold")
@@ -126,8 +128,10 @@ def grouped(
             axis.errorbar(
                 places, mean, [mean - low, high - mean], fmt="none", ecolor="black", capsize=3
             )
+            for place, value, top in zip(places, mean, high, strict=True):
+                axis.text(place, top + 0.02, f"{value:.2f}", ha="center", fontsize=8)
         axis.set_xticks(range(len(groups)), list(groups))
-        axis.set_ylim(0, 1.05)
+        axis.set_ylim(0, 1.12)
         axis.set_ylabel(y)
         axis.set_title(title, fontweight="bold")
         axis.legend(loc="upper left")
@@ -135,6 +139,5 @@ def grouped(
 
 
 def _visible(text: str) -> str:
-    """White space made visible, and marks that the drawing library would read as formulas kept "
-    "plain."""
+    """The text with white space made visible and no mark that would be read as a formula."""
     return text.replace(" ", "\u2423").replace("\n", "\\n").replace("$", r"\$")

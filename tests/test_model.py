@@ -31,6 +31,9 @@ from helpers.model import ModelError
 ROOT = Path(__file__).resolve().parents[1]
 FAKE_GGUF = b"not a real GGUF file" * 1000
 FAKE_SHA256 = hashlib.sha256(FAKE_GGUF).hexdigest()
+# SmolLM2's vocabulary lacks 21 of the 256 bytes (huggingface/smollm, issue 81): six control
+# characters, and the first bytes of code points that Unicode has given to nothing yet.
+LOST = re.compile("[\x04\x06\x13\x14\x16\x1d\U00040000-\U000bffff]")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 SENTENCE = re.compile(r"[A-Z][^\n]*[.]")
 
@@ -132,15 +135,18 @@ def test_text_becomes_these_tokens(lm, text, tokens):
     assert lm.tokenizer.convert_ids_to_tokens(lm.tokenizer(text).input_ids) == tokens
 
 
-@given(text=ANY_TEXT)
+@given(text=ANY_TEXT.map(lambda text: LOST.sub("", text)))
 @example(text="0123456789")
 @example(text="\x00\ufeff\u200d\u2028")
 @example(text=" a , b . c ! do n't")  # what older tokenizers clean up when decoding
-@example(text="<|im_end|>1<|im_end|>")
 def test_any_text_survives_and_digits_stand_alone(text, lm):
     assert lm.tokenizer.decode(lm.tokenizer(text).input_ids) == text
     for token in as_bytes(lm.tokenizer, text):
         assert len(token) == 1 or not re.search(rb"\d", token)
+
+
+def test_what_the_vocabulary_lacks_is_left_out(lm):
+    assert lm.tokenizer.tokenize("a\x1db\x04 c") == ["a", "b", "Ġc"]
 
 
 def as_bytes(tokenizer, text: str) -> list[bytes]:

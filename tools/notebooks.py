@@ -1,5 +1,6 @@
 """Running notebooks and storing their outputs. Needs nbclient, which comes with JupyterLab."""
 
+import base64
 import re
 import time
 from pathlib import Path
@@ -42,10 +43,27 @@ def execute(file: Path) -> str:
                 ) from error
             memory = max(memory, peak_memory(client.km.provisioner.pid))
     tidy(notebook)
-    part = file.with_name(file.name + ".part")
-    nbformat.write(notebook, part)
-    part.replace(file)
+    _replace(file, nbformat.writes(notebook).encode() + b"\n")
+    if picture := picture_of(notebook):
+        _replace(file.parent.parent / "data" / "results" / f"{file.stem}.png", picture)
     return f"{file.name}: {time.monotonic() - started:.0f} s, peak memory {memory / 1e9:.2f} GB"
+
+
+def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
+    """The figure of the cell tagged `picture`, which the README shows; None where no cell is."""
+    for cell in notebook.cells:
+        if "picture" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output.data["image/png"])
+    return None
+
+
+def _replace(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    part.write_bytes(content)
+    part.replace(file)
 
 
 def peak_memory(pid: int) -> int:
@@ -68,8 +86,6 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            # A stored widget has no state to be drawn from: viewers would show an error there.
-            cell.outputs = [
-                output for output in cell.outputs if WIDGET not in output.get("data", {})
-            ]
+        for output in cell.get("outputs", []):
+            # A stored widget has no state to be drawn from, so its plain sentence stands for it.
+            output.get("data", {}).pop(WIDGET, None)

@@ -1,0 +1,181 @@
+"""How the tests read a lesson: its cells, its prose, its figures and its exercises."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CELL_SECONDS = 180
+
+DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
+
+
+@dataclass
+class Exercise:
+    """An open cell and what follows it; what a lesson lacks is None."""
+
+    stub: NotebookNode
+    check: NotebookNode | None
+    hint: str | None
+    solution: str | None
+
+
+def read(path: Path) -> NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def markdown(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def lines(cell: NotebookNode) -> int:
+    return sum(bool(line.strip()) for line in cell.source.splitlines())
+
+
+def words(notebook: NotebookNode) -> int:
+    """Words of prose: without folded parts, tables, code, pictures and the targets of links."""
+    text = "\n\n".join(markdown(notebook))
+    for unread in (
+        r"(?s)<details>.*?</details>",
+        r"(?s)```.*?```",
+        r"(?m)^\s*\|.*$",
+        r"!\[[^\]]*\]\([^)]*\)",
+        r"(?<=\])\([^)]*\)",
+        r"<[^>]+>",
+    ):
+        text = re.sub(unread, "", text)
+    return len(re.findall(r"[^\W_][\w'’-]*", text))
+
+
+def output_text(output: NotebookNode) -> str:
+    """What a reader sees of an output, as text."""
+    if output.output_type == "stream":
+        return output.text
+    data = output.get("data", {})
+    return "\n".join(data[kind] for kind in data if kind.startswith("text/"))
+
+
+def is_figure(output: NotebookNode) -> bool:
+    return "image/png" in output.get("data", {})
+
+
+def mute_figures(notebook: NotebookNode) -> list[str]:
+    """The cells whose figure is not followed, there or in the next cell, by a printed sentence.
+
+    The sentence is a line with a number and a full stop, and comes before the next figure.
+    """
+    mute = []
+    cells = code_cells(notebook)
+    for cell, following in zip(cells, [*cells[1:], NotebookNode(outputs=[])], strict=True):
+        for place, output in enumerate(cell.outputs, start=1):
+            text = _printed_before_next_figure(cell.outputs[place:] + following.outputs)
+            if is_figure(output) and not re.search(r"\d.*\.$", text, re.M):
+                mute.append(cell.source)
+    return mute
+
+
+def _printed_before_next_figure(outputs: list[NotebookNode]) -> str:
+    text = ""
+    for output in outputs:
+        if is_figure(output):
+            break
+        text += output.get("text", "")
+    return text
+
+
+def stored_strings(notebook: NotebookNode) -> list[str]:
+    """Everything a notebook stores as text: sources, outputs and metadata, but no pictures."""
+    texts = [json.dumps(notebook.metadata)]
+    for cell in notebook.cells:
+        texts += [cell.source, json.dumps(cell.metadata)]
+        texts += [output_text(output) for output in cell.get("outputs", [])]
+    return texts
+
+
+def exercises(notebook: NotebookNode) -> list[Exercise]:
+    """Each cell tagged `exercise`, its check (the next code cell), its hint and its solution."""
+    cells = notebook.cells
+    starts = [place for place, cell in enumerate(cells) if "exercise" in tags(cell)]
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
+        after = cells[start + 1 : stop]
+        check = next((cell for cell in after if cell.cell_type == "code"), None)
+        text = "\n".join(cell.source for cell in after if cell.cell_type == "markdown")
+        solution = folded(text, "solution")
+        code = solution and re.search(r"```python\n(.*?)```", solution, re.S)
+        found.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
+    return found
+
+
+def folded(text: str, title: str) -> str | None:
+    """The first folded part of a text whose title contains `title`."""
+    parts = ((summary, body) for summary, body in DETAILS.findall(text))
+    return next((body for summary, body in parts if title in summary.lower()), None)
+
+
+def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
+    """Run all cells in `folder`, in a kernel of this Python; the outputs are stored in `notebook`.
+
+    Raises nbclient's errors when a cell fails or takes too long.
+    """
+    resources = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(
+        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=resources
+    )
+    return client.execute()
+
+
+def doubled(notebook: NotebookNode) -> NotebookNode:
+    """A copy: every code cell twice in a row; after a check the solution, and the check again.
+
+    The checks are tagged `open` where the exercise is not attempted and `solved` where it is.
+    """
+    solutions = {id(exercise.check): exercise.solution for exercise in exercises(notebook)}
+    twice = nbformat.v4.new_notebook(metadata=copy.deepcopy(notebook.metadata))
+    for cell in code_cells(notebook):
+        is_check = id(cell) in solutions
+        twice.cells += [code_cell(cell.source, "open" if is_check else "") for _ in range(2)]
+        if is_check:
+            twice.cells += [code_cell(solutions[id(cell)]), code_cell(cell.source, "solved")]
+    return twice
+
+
+def code_cell(source: str, tag: str = "") -> NotebookNode:
+    return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]} if tag else {})
+
+
+def printed(notebook: NotebookNode, tag: str) -> list[str]:
+    """What each cell with a tag printed."""
+    cells = (cell for cell in notebook.cells if tag in tags(cell))
+    return ["".join(map(output_text, cell.outputs)).strip() for cell in cells]
+
+
+def copy_working_tree(target: Path) -> None:
+    """Copy what git tracks or would track; without git, skip the test that asks for it."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("git is missing or the course was not cloned with it, so it cannot be copied")
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():  # a file may be deleted and not yet committed
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)

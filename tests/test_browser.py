@@ -1,0 +1,234 @@
+"""JupyterLab as course.py starts it, in a headless browser: lessons run to the end, explorers move.
+
+Everything happens in a copy of the course, because JupyterLab saves what it runs.
+"""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from notebook_tools import LESSONS, ROOT, code_cells, copy_working_tree, read
+from playwright.sync_api import expect, sync_playwright
+
+import course
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+LESSONS_TO_RUN = [path for path in LESSONS if path.name.startswith(("00", "01"))]
+ARTEFACTS = ROOT / "test-artefacts"
+START_SECONDS = 90
+RUN_SECONDS = 300
+MOVE_SECONDS = 60
+MAX_PIXELS = 16_000  # higher pictures come out of Chromium cut or empty
+FLAGS = [
+    "--no-sandbox",  # Chromium refuses to start as root with one
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ERRORS = (
+    '[data-mime-type="application/vnd.jupyter.error"], '
+    '[data-mime-type="application/vnd.jupyter.stderr"], '
+    ".jupyter-widgets-error-widget"
+)
+SHOWN = ".jp-OutputArea-output, .widget-html, .widget-image"
+
+
+@pytest.fixture(scope="module")
+def browser_path():
+    if os.name == "nt":
+        pytest.skip("the browser tests link .venv and stop JupyterLab as only POSIX systems do")
+    path = course.find_chromium()
+    if not path:
+        pytest.skip("no Chromium or Chrome was found: install one to run the browser tests")
+    return path
+
+
+@pytest.fixture(scope="module")
+def copied_course(browser_path, tmp_path_factory) -> Path:
+    """The working tree with the real .venv; its notebooks store no outputs, so all seen are new."""
+    if not course.PYTHON.exists():
+        pytest.skip("there is no .venv to start JupyterLab from: run `python3 course.py test`")
+    folder = tmp_path_factory.mktemp("copied") / "course"
+    copy_working_tree(folder)
+    (folder / ".venv").symlink_to(course.VENV, target_is_directory=True)
+    for path in (folder / "notebooks").glob("*.ipynb"):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                cell.update(outputs=[], execution_count=None)
+        path.write_text(json.dumps(notebook), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(copied_course, tmp_path_factory) -> str:
+    """The address, with its token, that `course.py lab` prints."""
+    home = tmp_path_factory.mktemp("jupyter")  # never the settings and tabs of a learner
+    records = {"COURSE_RECORDS": str(home / "records")}
+    jupyter = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
+    log = home / "lab.log"
+    command = [sys.executable, "course.py", "lab", "--no-browser", "--port", str(free_port())]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=copied_course,
+            env=os.environ | records | jupyter,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield wait_for_address(process, log)
+    finally:
+        stop(process)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_address(process, log):
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        found = re.search(r"http://\S+/lab\?token=\w+", log.read_text())
+        if found:
+            return found[0]
+        time.sleep(0.5)
+    pytest.fail(f"course.py lab printed no address:\n{log.read_text()}")
+
+
+def stop(process):
+    """End JupyterLab, which ends its kernels; then whatever is left of either."""
+    left = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    for ask in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, ask)
+            process.wait(timeout=20)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            continue
+    for child in left:
+        if child.is_running():
+            child.kill()
+
+
+@pytest.fixture
+def page(browser_path, tmp_path, request):
+    """A page of a browser that has never been used; what was last seen on it is kept."""
+    ARTEFACTS.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            tmp_path / "profile",
+            executable_path=browser_path,
+            headless=True,
+            args=FLAGS,
+            viewport={"width": 1280, "height": 1000},
+        )
+        yield context.pages[0]
+        context.pages[0].screenshot(path=ARTEFACTS / f"last_{request.node.callspec.id}.png")
+        context.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", LESSONS_TO_RUN, ids=lambda path: path.stem)
+def test_lesson_in_the_browser(path, page, address, copied_course, capsys):
+    """Opened, run to the end from the menu without an error, then each explorer moved."""
+    open_lesson(page, address, path.name)
+    choose(page, "Run", "Run All Cells")
+    wait_until_run(page, cells=len(code_cells(read(path))))
+    pictures = [take_picture(page, path.stem)]
+    assert errors(page) == []
+    assert all(cell.execution_count for cell in code_cells(save(page, copied_course, path.name)))
+    explorers = page.locator(".explorer").all()
+    assert explorers, "the lesson has no explorer to play with"
+    for number, explorer in enumerate(explorers, start=1):
+        move(page, explorer)
+        pictures.append(take_picture(page, f"{path.stem}_moved_{number}"))
+    assert errors(page) == []
+    with capsys.disabled():
+        print("\nscreenshots:", *pictures)
+
+
+def open_lesson(page, address, name):
+    # In a workspace of its own: otherwise JupyterLab opens the lessons before beside it.
+    page.goto(address.replace("/lab?", f"/lab/workspaces/{Path(name).stem}/tree/notebooks/{name}?"))
+    wait_until_idle(page, START_SECONDS)
+
+
+def wait_until_idle(page, seconds):
+    # The status bar says it, unlike the indicator, only when there is a kernel: without one
+    # JupyterLab would ask which one to start.
+    state = page.locator(".jp-StatusBar-TextItem").get_by_text(re.compile(r"[|] Idle$"))
+    expect(state).to_be_visible(timeout=seconds * 1000)
+
+
+def choose(page, menu, item):
+    page.locator(".lm-MenuBar-itemLabel").get_by_text(menu, exact=True).click()
+    page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
+
+
+def wait_until_run(page, cells):
+    """Wait until every code cell has its number, or one has failed, and the kernel rests."""
+    ended = r"""([cells, errors]) => {
+        const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+        const done = prompts.filter(prompt => /^\[\d+\]:/.test(prompt.textContent));
+        return done.length === cells || document.querySelector(errors);
+    }"""
+    page.wait_for_function(ended, arg=[cells, ERRORS], timeout=RUN_SECONDS * 1000)
+    wait_until_idle(page, RUN_SECONDS)
+
+
+def errors(page):
+    """What stands in red boxes, and widgets that could not be drawn."""
+    return page.locator(ERRORS).all_text_contents()
+
+
+def save(page, folder, name):
+    """Save the notebook from the menu, and read what was saved."""
+    path = folder / "notebooks" / name
+    before = path.stat().st_mtime_ns
+    choose(page, "File", "Save Notebook")
+    end = time.monotonic() + 20
+    while path.stat().st_mtime_ns == before and time.monotonic() < end:
+        time.sleep(0.2)
+    return read(path)
+
+
+def move(page, explorer):
+    """Change the first slider and the first list by keyboard; each must change what is shown."""
+    shown = (
+        f"element => [...element.querySelectorAll('{SHOWN}')].map(part => part.innerHTML).join()"
+    )
+    changed = f"([element, before]) => ({shown})(element) !== before"
+    keys = {".noUi-handle": "ArrowRight", "select": "ArrowDown"}
+    controls = {kind: explorer.locator(kind) for kind in keys if explorer.locator(kind).count()}
+    assert controls, "the explorer has neither a slider nor a list"
+    for kind, found in controls.items():
+        before = explorer.evaluate(shown)
+        found.first.press(keys[kind])
+        arguments = [explorer.element_handle(), before]
+        page.wait_for_function(changed, arg=arguments, timeout=MOVE_SECONDS * 1000)
+        wait_until_idle(page, MOVE_SECONDS)
+
+
+def take_picture(page, name):
+    """The whole notebook in one picture, for which the window is made as high as the notebook."""
+    notebook = page.locator(".jp-WindowedPanel-outer").first
+    height = notebook.evaluate("element => element.scrollHeight") + 200
+    page.set_viewport_size({"width": 1280, "height": min(height, MAX_PIXELS)})
+    page.wait_for_timeout(1000)  # let it lay out and draw what was out of sight
+    page.screenshot(path=ARTEFACTS / f"{name}.png")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    return ARTEFACTS / f"{name}.png"

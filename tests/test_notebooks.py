@@ -1,0 +1,150 @@
+"""Every lesson keeps to the skeleton, stores what it should and no more, and runs twice in a row.
+
+That every cell runs, and that the outputs marked for it come out the same, is tested by nbval.
+"""
+
+import re
+import statistics
+
+import nbformat
+import pandas as pd
+import pytest
+from notebook_tools import (
+    LESSONS,
+    ROOT,
+    code_cells,
+    doubled,
+    exercises,
+    lines,
+    markdown,
+    mute_figures,
+    printed,
+    read,
+    run,
+    stored_strings,
+    tags,
+    words,
+)
+
+from tools import links
+
+HOME = re.compile(
+    r"(?<![\w.:/~-])/(?:home|Users|root|tmp|work|mnt|opt|usr|var|private|content)/"
+    r"|\b[A-Z]:\\Users\\"
+)
+MOMENT = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d")
+
+each_lesson = pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+
+
+def test_there_are_lessons():
+    assert LESSONS, "the folder notebooks holds no lesson"
+
+
+@each_lesson
+def test_is_valid(path):
+    nbformat.validate(read(path))
+
+
+@each_lesson
+def test_names_its_kernel(path):
+    """Without it JupyterLab asks for one before it runs anything."""
+    assert read(path).metadata.get("kernelspec", {}).get("name") == "python3"
+
+
+@each_lesson
+def test_setup_cell(path):
+    """The first code cell, the same in all, clones the repository that pyproject.toml names."""
+    cells = code_cells(read(path))
+    assert [cell for cell in cells if "setup" in tags(cell)] == cells[:1]
+    assert cells[0].source == code_cells(read(LESSONS[0]))[0].source
+    assert f'"{links.GITHUB}{links.slug(ROOT)}"' in cells[0].source
+
+
+@each_lesson
+def test_badges(path):
+    """The first cell has the title and the badges, which open this very file."""
+    first = read(path).cells[0].source
+    here, slug = path.relative_to(ROOT).as_posix(), links.slug(ROOT)
+    assert first.startswith("# ")
+    assert f"({links.COLAB}{slug}/blob/main/{here})" in first
+    assert f"({links.BINDER}{slug}/main?urlpath=lab/tree/{here})" in first
+
+
+@each_lesson
+def test_objectives_and_recap(path):
+    texts = markdown(read(path))
+    assert "You will be able to" in texts[1]
+    assert any(re.search(r"^## Recap", text, re.M) for text in texts[-3:])
+
+
+@each_lesson
+def test_claims_exist(path):
+    """The header names the claims that the lesson tests, and each is one of the course's claims."""
+    header = "\n".join(markdown(read(path))[:2])
+    claims = [line for line in header.splitlines() if "claims" in line.lower()]
+    assert claims, "the header does not say which claims the lesson tests"
+    named = set(re.findall(r"\b[A-Z]\d{1,2}\b", "\n".join(claims)))
+    assert named <= set(pd.read_csv(ROOT / "data" / "claims.csv").id)
+
+
+@each_lesson
+def test_executed_in_order_without_error(path):
+    cells = code_cells(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert [output for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+@each_lesson
+def test_widgets_have_state(path):
+    """Without it GitHub shows "Invalid Notebook" instead of the lesson."""
+    assert all("state" in views for views in read(path).metadata.get("widgets", {}).values())
+
+
+@each_lesson
+def test_nothing_of_the_authors_machine(path):
+    notebook = read(path)
+    assert [text for text in stored_strings(notebook) if HOME.search(text)] == []
+    assert [text for text in stored_strings(notebook) if MOMENT.search(text)] == []
+    assert not any("execution" in cell.metadata for cell in notebook.cells)
+
+
+@each_lesson
+def test_is_short(path):
+    notebook = read(path)
+    sizes = [lines(cell) for cell in code_cells(notebook) if "setup" not in tags(cell)]
+    assert max(sizes) <= 25
+    assert statistics.median(sizes) <= 6
+    assert 20 <= len(notebook.cells) <= 40
+    assert words(notebook) <= 1100
+
+
+@each_lesson
+def test_each_figure_has_its_sentence(path):
+    assert mute_figures(read(path)) == []
+
+
+@each_lesson
+def test_exercises_are_complete(path):
+    """An open cell, its check, a folded hint, and a folded solution with code to paste."""
+    notebook = read(path)
+    found = exercises(notebook)
+    for exercise in found:
+        assert exercise.check and "checks." in exercise.check.source, exercise.stub.source
+        assert exercise.hint and exercise.hint.strip(), exercise.stub.source
+        assert exercise.solution and exercise.solution.strip(), exercise.stub.source
+    titles = re.findall(r"<summary>(.*?)</summary>", "\n".join(markdown(notebook)))
+    solutions = [title for title in titles if "solution" in title.lower()]
+    assert len(solutions) == len(found), "a solution belongs to no cell tagged `exercise`"
+
+
+@each_lesson
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_runs_twice(path):
+    """Each cell twice in a row; an open exercise is told from its solution, which is right."""
+    notebook = run(doubled(read(path)), path.parent)
+    assert all(text.startswith("Not attempted") for text in printed(notebook, "open"))
+    assert all(text.startswith("Right") for text in printed(notebook, "solved"))

@@ -1,0 +1,482 @@
+"""Scores and answers of the packed way are those of separate sequences, and it is faster."""
+
+import threading
+import time
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import log_softmax
+
+from helpers import scoring
+from helpers.data import Example, Task, load_task, texts
+from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
+from helpers.scoring import (
+    answer,
+    batch_calibration,
+    block_mask,
+    contextual_calibration,
+    generate,
+    next_tokens,
+    packable,
+    predict,
+    score_labels,
+    score_labels_one_by_one,
+)
+
+KINDS = ("llama", "gpt2", "qwen2")
+# One word is the beginning of another, two share their first tokens, one is a single token.
+WORDS = {"chill": "cold", "bath": "cold water", "late": "late delivery", "paid": "late refund"}
+EXAMPLES = (
+    Example("ice", "chill"),
+    Example("the sea in May", "bath"),
+    Example("post", "late"),
+    Example("I want it back, 12 euros", "paid"),
+    Example("snow", "chill"),
+)
+TASK = Task("mixed", "{text} -> {label}\n", EXAMPLES, (), tuple(WORDS), WORDS)
+QUERIES = ["a very cold winter night", "", "rain", "hot", "where is my post? hot hot"]
+BOTH = pytest.mark.parametrize("score", [score_labels, score_labels_one_by_one])
+
+
+def reference(lm, task, demonstrations, queries, style=plain) -> np.ndarray:
+    """By definition: the sum over the answer's tokens of their log-probabilities in a full pass."""
+    scores = np.empty((len(queries), len(task.labels)))
+    for row, query in enumerate(queries):
+        shown = demonstrations(query) if callable(demonstrations) else demonstrations
+        asked = encode(lm.tokenizer, style(task, shown, query))
+        for column, label in enumerate(task.labels):
+            whole = encode(lm.tokenizer, style(task, shown, query, task.words[label]))
+            assert whole[: len(asked)] == asked
+            with torch.no_grad():
+                logits = lm.model(torch.tensor([whole], device=lm.device)).logits[0].double().cpu()
+            told = torch.log_softmax(logits, -1)
+            answered = range(len(asked), len(whole))
+            scores[row, column] = sum(told[i - 1, whole[i]].item() for i in answered)
+    return scores
+
+
+def greedy(lm, prompt, max_new_tokens, stop=()) -> str:
+    """By definition: the likeliest token, appended and read again from the start, without a cache."""
+    tokens, text = encode(lm.tokenizer, prompt), ""
+    start = len(tokens)
+    ends = torch.tensor(lm.model.generation_config.eos_token_id).flatten().tolist()
+    while len(tokens) < start + max_new_tokens:
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([tokens], device=lm.device), use_cache=False).logits
+        tokens.append(logits[0, -1].argmax().item())
+        if tokens[-1] in ends:
+            break
+        text = lm.tokenizer.decode(tokens[start:], skip_special_tokens=True)
+        if found := [text.index(mark) for mark in stop if mark in text]:
+            text = text[: min(found)]
+            break
+    return text.strip()
+
+
+def close(found, expected) -> bool:
+    return np.allclose(found, expected, rtol=0, atol=1e-3)
+
+
+# Scores
+
+
+@BOTH
+@pytest.mark.parametrize("shots", [0, 1, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_those_of_separate_sequences(tiny_models, kind, shots, score):
+    lm = tiny_models[kind]
+    expected = reference(lm, TASK, EXAMPLES[:shots], QUERIES)
+    assert close(score(lm, TASK, EXAMPLES[:shots], QUERIES), expected)
+    assert np.ptp(expected, axis=0).min() > 0.1  # or the tiny models could not tell texts apart
+
+
+@pytest.fixture(scope="module")
+def category():
+    return load_task("category")
+
+
+@pytest.fixture(scope="module")
+def category_scores(lm, category):
+    """Four demonstrations, three queries: reference scores on the course's model."""
+    return reference(lm, category, category.draw(4, 0), texts(category.held_out)[:3])
+
+
+@BOTH
+def test_scores_of_the_courses_model(lm, category, category_scores, score):
+    found = score(lm, category, category.draw(4, 0), texts(category.held_out)[:3])
+    assert found.shape == (3, 8)
+    assert close(found, category_scores)
+
+
+@BOTH
+@pytest.mark.parametrize("in_turns", [False, True], ids=["plain", "chat"])
+def test_scores_of_longer_words_by_the_courses_model(lm, score, in_turns):
+    style = chat(lm.tokenizer) if in_turns else plain
+    expected = reference(lm, TASK, EXAMPLES[:2], QUERIES[1:3], style)
+    assert close(score(lm, TASK, EXAMPLES[:2], QUERIES[1:3], style), expected)
+
+
+@settings(max_examples=25)
+@given(
+    kind=st.sampled_from(KINDS),
+    queries=st.lists(st.text(max_size=12), min_size=1, max_size=6),
+    shots=st.integers(0, 5),
+    budget=st.integers(1, 200),
+    in_turns=st.booleans(),
+    data=st.data(),
+)
+def test_neither_order_nor_budget_nor_company_changes_a_score(
+    tiny_models, kind, queries, shots, budget, in_turns, data
+):
+    lm = tiny_models[kind]
+    style = chat(lm.tokenizer) if in_turns else plain
+    expected = reference(lm, TASK, EXAMPLES[:shots], queries, style)
+    order = data.draw(st.permutations(range(len(queries))))
+    shuffled = [queries[i] for i in order]
+    found = score_labels(lm, TASK, EXAMPLES[:shots], shuffled, style, budget)
+    assert close(found, expected[order])
+
+
+@BOTH
+def test_each_query_may_have_its_own_demonstrations(tiny_models, score):
+    lm, choose = tiny_models["llama"], nearest(EXAMPLES, 2)
+    assert choose("ice cold") != choose("my post")
+    assert close(
+        score(lm, TASK, choose, QUERIES),
+        reference(lm, TASK, choose, QUERIES),
+    )
+
+
+@BOTH
+def test_a_start_token_is_read_once(make_tiny, score):
+    lm = make_tiny("llama", started=True)
+    for style in (plain, chat(lm.tokenizer)):
+        expected = reference(lm, TASK, EXAMPLES[:2], QUERIES, style)
+        assert close(score(lm, TASK, EXAMPLES[:2], QUERIES, style), expected)
+
+
+@BOTH
+def test_a_word_that_melts_into_the_question_is_scored_from_where_they_part(tiny_models, score):
+    lm = tiny_models["qwen2"]
+    task = Task("glued", "{text}{label}", (), (), ("ld", "x"), {"ld": "ld", "x": "x"})
+    ids = lm.tokenizer.convert_tokens_to_ids
+    assert [encode(lm.tokenizer, text) for text in ("?co", "?cold", "?cox")] == [
+        ids(["?", "co"]),
+        ids(["?", "cold"]),
+        ids(["?", "co", "x"]),
+    ]
+    with torch.no_grad():
+        after = lm.model(torch.tensor([ids(["?", "co"])])).logits[0].log_softmax(-1)
+    expected = [after[0, ids("cold")], after[0, ids("co")] + after[1, ids("x")]]
+    assert close(score(lm, task, [], ["?co"]), [[float(value) for value in expected]])
+
+
+@BOTH
+@pytest.mark.parametrize("query", ["", "co"], ids=["nothing", "all of it melts"])
+def test_an_answer_to_nothing_is_refused(tiny_models, score, query):
+    task = Task("glued", "{text}{label}", (), (), ("ld",), {"ld": "ld"})
+    with pytest.raises(ValueError, match=r"'glued': nothing stands before the label of '"):
+        score(tiny_models["llama"], task, [], ["fine", query])
+
+
+@BOTH
+def test_with_a_start_token_even_nothing_has_an_answer(make_tiny, score):
+    lm = make_tiny("llama", started=True)
+    task = Task("glued", "{text}{label}", (), (), ("ld",), {"ld": "ld"})
+    assert close(score(lm, task, [], ["", "x"]), reference(lm, task, [], ["", "x"]))
+
+
+@BOTH
+def test_no_queries_give_no_rows(tiny_models, score):
+    assert score(tiny_models["llama"], TASK, EXAMPLES, []).shape == (0, 4)
+
+
+def test_an_open_task_has_no_labels_to_score(tiny_models):
+    task = Task("open", "{text} -> {label}\n", EXAMPLES, ())
+    with pytest.raises(ValueError, match="'open' is open, .* use generate instead"):
+        score_labels(tiny_models["llama"], task, EXAMPLES, ["hot"])
+
+
+@BOTH
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_prompt_is_never_cut(make_tiny, score, kind):
+    longest = len(encode(make_tiny(kind).tokenizer, plain(TASK, [], "rain", "late delivery")))
+    size = "n_positions" if kind == "gpt2" else "max_position_embeddings"
+    lm = make_tiny(kind, **{size: longest})
+    assert close(score(lm, TASK, [], ["rain"]), reference(lm, TASK, [], ["rain"]))
+    with pytest.raises(
+        PromptTooLong, match=f"has {longest + 1} tokens, but {kind} reads {longest}"
+    ):
+        score(lm, TASK, [], ["rain", "rains"])
+
+
+def test_the_best_label_is_predicted():
+    assert predict(TASK, np.array([[-3, -2, -1, -4], [0, -2, -1, -4.0]])) == ["late", "chill"]
+
+
+# Models that take no block mask
+
+PLAIN_WAY = {
+    "eager attention": ("llama", {"attention": "eager"}),
+    "a window": ("mistral", {"sliding_window": 8}),
+    "a window in one layer": (
+        "qwen2",
+        {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
+    ),
+    "distances in the mask": ("falcon", {"alibi": True}),
+    "no attention": ("mamba", {}),
+}
+
+
+@pytest.fixture(scope="module", params=PLAIN_WAY.values(), ids=PLAIN_WAY)
+def unpackable(request, make_tiny):
+    kind, changes = request.param
+    return make_tiny(kind, **changes)
+
+
+def test_other_models_are_scored_the_plain_way_and_say_so(unpackable):
+    with pytest.warns(UserWarning, match="does not take a block mask") as caught:
+        found = score_labels(unpackable, TASK, EXAMPLES[:3], QUERIES)
+    assert caught[0].filename == __file__
+    assert close(found, reference(unpackable, TASK, EXAMPLES[:3], QUERIES))
+
+
+def test_other_models_generate_the_plain_way_and_say_so(unpackable):
+    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
+    expected = [greedy(unpackable, prompt, 10) for prompt in prompts]
+    with pytest.warns(UserWarning, match="does not take a block mask") as caught:
+        assert generate(unpackable, prompts, 10, stop=()) == expected
+    assert caught[0].filename == __file__
+    mark = longest(expected)[2]
+    expected = [greedy(unpackable, prompt, 10, (mark,)) for prompt in prompts]
+    with pytest.warns(UserWarning, match="does not take a block mask"):
+        assert generate(unpackable, prompts, 10, stop=(mark,)) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packable_models_are_taken_without_a_warning(tiny_models, kind):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert packable(tiny_models[kind].model)
+
+
+# The block mask
+
+
+def test_who_sees_whom():
+    cached = torch.tensor([-1, -1, 1, 0])  # two tokens of the prefix, one of query 1, one of 0
+    owner = torch.tensor([0, 0, 0, 0, 0, 1, 1])
+    branch = torch.tensor([-1, -1, 0, 0, 1, -1, 0])
+    drawn = """
+        xx.x x......
+        xx.x xx.....
+        xx.x xxx....
+        xx.x xxxx...
+        xx.x xx..x..
+        xxx. .....x.
+        xxx. .....xx
+    """
+    rows = [row.replace(" ", "") for row in drawn.strip().split("\n")]
+    expected = [[seen == "x" for seen in row] for row in rows]
+    assert block_mask(cached, owner, branch).tolist() == [[expected]]
+
+
+# Generation
+
+
+def longest(answers: list[str]) -> str:
+    return max(answers, key=len)
+
+
+@settings(max_examples=25)
+@given(
+    kind=st.sampled_from(KINDS),
+    prompts=st.lists(st.text("abcold ->", min_size=1, max_size=20), min_size=1, max_size=5),
+    head=st.sampled_from(["", "ice -> cold\n", "ice -> cold\nfire -> hot\n"]),
+    budget=st.integers(1, 200),
+    max_new_tokens=st.integers(1, 8),
+)
+def test_answers_are_those_of_separate_greedy_decoding(
+    tiny_models, kind, prompts, head, budget, max_new_tokens
+):
+    lm = tiny_models[kind]
+    prompts = [head + prompt for prompt in prompts]
+    expected = [greedy(lm, prompt, max_new_tokens) for prompt in prompts]
+    assert generate(lm, prompts, max_new_tokens, (), budget) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_ends_before_the_first_stop_string(tiny_models, kind):
+    lm = tiny_models[kind]
+    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
+    free = generate(lm, prompts, 16, stop=())
+    text = longest(free)
+    stop = (text[5:7], text[3], "never said")  # two tokens, one token, none
+    stopped = generate(lm, prompts, 16, stop)
+    assert stopped == [greedy(lm, prompt, 16, stop) for prompt in prompts]
+    assert stopped[free.index(text)] == text[: min(text.index(mark) for mark in stop[:2])].strip()
+    assert not any(mark in said for said in stopped for mark in stop)
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_answer_ends_at_an_end_token(make_tiny, listed):
+    lm = make_tiny("llama")
+    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
+    free = generate(lm, prompts, 12, stop=())
+    end = encode(lm.tokenizer, longest(free))[4]
+    lm.model.generation_config.eos_token_id = [end, lm.tokenizer.eos_token_id] if listed else end
+    ended = generate(lm, prompts, 12, stop=())
+    assert ended == [greedy(lm, prompt, 12) for prompt in prompts]
+    assert ended != free
+
+
+def test_a_model_without_an_end_token_goes_on(make_tiny):
+    lm = make_tiny("llama")
+    free = generate(lm, ["ice ->"], 8, stop=())
+    lm.model.generation_config.eos_token_id = None
+    assert generate(lm, ["ice ->"], 8, stop=()) == free
+
+
+def test_answers_of_the_courses_model(lm):
+    task = load_task("past_tense")
+    prompts = [plain(task, task.draw(4, 0), example.text) for example in task.held_out[:3]]
+    prompts.append("The capital of France is")
+    expected = [greedy(lm, prompt, 6, ("\n",)) for prompt in prompts]
+    assert generate(lm, prompts, 6) == expected
+    assert "Paris" in expected[-1]
+
+
+def test_a_task_is_answered_as_its_prompts_are(tiny_models):
+    lm, choose = tiny_models["llama"], nearest(EXAMPLES, 2)
+    for demonstrations, style in ((EXAMPLES[:2], plain), (choose, chat(lm.tokenizer))):
+        told = answer(lm, TASK, demonstrations, QUERIES, style, max_new_tokens=5)
+        shown = [demonstrations(q) if callable(demonstrations) else demonstrations for q in QUERIES]
+        prompts = [style(TASK, s, q) for s, q in zip(shown, QUERIES, strict=True)]
+        assert told == generate(lm, prompts, 5)
+
+
+def test_an_answer_that_might_not_fit_is_refused(make_tiny):
+    lm = make_tiny("llama", max_position_embeddings=20)
+    prompt = "x" * 12
+    assert generate(lm, [prompt], 8, stop=()) == [greedy(lm, prompt, 8)]
+    with pytest.raises(PromptTooLong, match="has 21 tokens, but llama reads 20"):
+        generate(lm, ["x", prompt], 9)
+
+
+def test_no_prompts_give_no_answers(tiny_models):
+    assert generate(tiny_models["llama"], []) == []
+
+
+def test_an_empty_prompt_is_refused(tiny_models):
+    with pytest.raises(ValueError, match="prompt is empty: give the model at least one token"):
+        generate(tiny_models["llama"], ["fine", ""])
+
+
+# The next token
+
+
+def test_the_next_tokens_are_the_likeliest_with_their_probabilities(lm):
+    prompt = "The capital of France is"
+    tokens = torch.tensor([lm.tokenizer(prompt).input_ids], device=lm.device)
+    with torch.no_grad():
+        expected = lm.model(tokens).logits[0, -1].softmax(-1).cpu()
+    told = next_tokens(lm, prompt, 5)
+    assert list(told) == [lm.tokenizer.decode([i]) for i in expected.argsort(descending=True)[:5]]
+    assert " Paris" in told
+    assert np.allclose(list(told.values()), expected.sort(descending=True).values[:5], atol=1e-4)
+
+
+# Calibration
+
+MATRICES = st.integers(2, 6).flatmap(
+    lambda rows: st.lists(
+        st.lists(st.floats(-30, 0), min_size=3, max_size=3), min_size=rows, max_size=rows
+    ).map(np.array)
+)
+BIASES = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
+
+
+def test_contextual_calibration_by_hand():
+    scores = np.log([[0.6, 0.2], [0.1, 0.3]])  # as probabilities of two labels: 3/4, 1/4 each way
+    content_free = np.log([[0.8, 0.2], [0.3, 0.3]])  # .8 and .2, .5 and .5: mean .65 and .35
+    expected = np.log([[0.75 / 0.65, 0.25 / 0.35], [0.25 / 0.65, 0.75 / 0.35]])
+    assert np.allclose(contextual_calibration(scores, content_free), expected)
+
+
+def test_batch_calibration_by_hand():
+    scores = np.log([[0.8, 0.2], [0.4, 0.4], [0.3, 0.1]])  # .8 and .2, .5 and .5, .75 and .25
+    mean = np.array([2.05, 0.95]) / 3
+    expected = np.log(np.array([[0.8, 0.2], [0.5, 0.5], [0.75, 0.25]]) / mean)
+    assert np.allclose(batch_calibration(scores), expected)
+    flipped = replace(TASK, labels=("chill", "bath"))
+    assert predict(flipped, scores) == ["chill", "chill", "chill"]
+    assert predict(flipped, batch_calibration(scores)) == ["chill", "bath", "chill"]
+
+
+@given(scores=MATRICES, content_free=MATRICES, shift=st.floats(-9, 9))
+def test_a_constant_added_to_a_row_changes_nothing(scores, content_free, shift):
+    shifts = shift * np.arange(len(scores))[:, None]
+    assert np.allclose(batch_calibration(scores + shifts), batch_calibration(scores))
+    assert np.allclose(
+        contextual_calibration(scores + shifts, content_free + shift),
+        contextual_calibration(scores, content_free),
+    )
+
+
+@given(scores=MATRICES)
+def test_after_batch_calibration_no_label_is_favoured_on_average(scores):
+    assert np.allclose(np.exp(batch_calibration(scores)).mean(0), 1)
+
+
+@given(bias=BIASES, rows=st.integers(1, 5))
+def test_scores_that_are_nothing_but_bias_calibrate_to_zero(bias, rows):
+    assert np.allclose(batch_calibration(np.tile(bias, (rows, 1))), 0, atol=1e-12)
+
+
+@given(scores=MATRICES, bias=BIASES)
+def test_contextual_calibration_removes_a_constant_bias_for_one_input(scores, bias):
+    """With one content-free input, and up to a constant in each row."""
+    neutral = np.zeros((1, 3))
+    calibrated = contextual_calibration(scores + bias, neutral + bias)
+    without = contextual_calibration(scores, neutral)
+    assert np.allclose(log_softmax(calibrated, 1), log_softmax(without, 1))
+
+
+# Speed and memory
+
+
+def test_packing_is_at_least_five_times_as_fast(lm, category):
+    demonstrations, queries = category.draw(4, 0), texts(category.held_out)[:40]
+    slow, fast = [], []
+    for query in queries[:3]:  # in turns, because other programs may hold the cores for a while
+        started = time.perf_counter()
+        score_labels_one_by_one(lm, category, demonstrations, [query])
+        slow.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        score_labels(lm, category, demonstrations, queries)
+        fast.append(time.perf_counter() - started)
+    assert min(slow) * len(queries) > 5 * min(fast), (slow, fast)
+
+
+def test_memory_stays_flat(lm, category):
+    """The peak of resident memory beyond the model's own, sampled while scoring."""
+    process, done, peak = psutil.Process(), threading.Event(), [0]
+    before = process.memory_info().rss
+
+    def watch():
+        while not done.wait(0.005):
+            peak.append(process.memory_info().rss - before)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    score_labels(lm, category, category.draw(4, 0), texts(category.held_out)[:40])
+    done.set()
+    watcher.join()
+    print("peak", max(peak) / 1e6)
+    assert max(peak) < 300e6
