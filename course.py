@@ -44,6 +44,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "course.json"  # what was completed; "unfinished" while an installation runs
+LOCK = ROOT / ".course.lock"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 PATIENCE_SECONDS = 5  # for an interrupted program to clean up
@@ -219,8 +220,13 @@ def complete(files):
 
 def ensure_packages(files):
     """Make .venv hold what the requirements `files` say; nothing to do when it already does."""
-    if complete(files):
-        return
+    if not complete(files):
+        with one_at_a_time():
+            if not complete(files):  # the set-up that we waited for may have done it
+                make_complete(files)
+
+
+def make_complete(files):
     if read_stamp().get("unfinished") or not usable_python():
         if VENV.exists():
             say("Making .venv afresh: it is half-made or its Python is gone.")
@@ -236,6 +242,32 @@ def ensure_packages(files):
     silence_announcements()
     installed = {**read_stamp().get("installed", {}), **fingerprints(files)}
     write_stamp(unfinished=False, installed=installed)
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """Wait while another set-up works here; the system frees the lock however that one ends."""
+    with LOCK.open("a") as file:
+        if not lock(file):
+            say("Another course.py is setting this folder up; waiting for it ...")
+            while not lock(file):
+                time.sleep(1)
+        yield
+
+
+def lock(file):
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # a file system that knows no locks has none to wait for
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def make_venv():
@@ -359,8 +391,8 @@ def lab(options):
     """set up what is missing, then open JupyterLab on the first lesson"""
     port = choose_port(options.port)
     set_up([REQUIREMENTS])
-    command = [PYTHON, "-m", "jupyterlab", ROOT / "notebooks" / "00_start_here.ipynb"]
-    command += [f"--ServerApp.root_dir={ROOT}", "--log-level=WARN"]
+    command = [PYTHON, "-m", "jupyterlab", f"--ServerApp.root_dir={ROOT}", "--log-level=WARN"]
+    command.append("--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb")
     command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if options.no_browser:
         command.append("--no-browser")

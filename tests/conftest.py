@@ -3,7 +3,11 @@
 # --- Language models for the unit tests: the course's own, and tiny random ones -------------------
 # What is heavy is imported inside the fixtures, because most test files need no torch.
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("course", deadline=None)  # other programs may hold the cores
+hypothesis.settings.load_profile("course")
 
 START, END = "<|start|>", "<|end|>"
 MERGES = ["c o", "l d", "co ld", "Ġ cold", "h o", "ho t", "Ġ hot", "- >", "Ġ ->"]
@@ -19,6 +23,17 @@ SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3} | {
 SMALL_GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512}
 SMALL_MAMBA = {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}
 SHAPES = {"gpt2": SMALL_GPT2, "mamba": SMALL_MAMBA}
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Compute on one thread: on busy cores, threads that wait for each other cost far more."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

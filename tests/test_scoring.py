@@ -3,7 +3,6 @@
 import threading
 import time
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from helpers import scoring
 from helpers.data import Example, Task, load_task, texts
 from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
 from helpers.scoring import (
@@ -41,6 +39,7 @@ EXAMPLES = (
 )
 TASK = Task("mixed", "{text} -> {label}\n", EXAMPLES, (), tuple(WORDS), WORDS)
 QUERIES = ["a very cold winter night", "", "rain", "hot", "where is my post? hot hot"]
+pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH = pytest.mark.parametrize("score", [score_labels, score_labels_one_by_one])
 
 
@@ -61,22 +60,23 @@ def reference(lm, task, demonstrations, queries, style=plain) -> np.ndarray:
     return scores
 
 
-def greedy(lm, prompt, max_new_tokens, stop=()) -> str:
-    """By definition: the likeliest token, appended and read again from the start, without a cache."""
-    tokens, text = encode(lm.tokenizer, prompt), ""
-    start = len(tokens)
-    ends = torch.tensor(lm.model.generation_config.eos_token_id).flatten().tolist()
-    while len(tokens) < start + max_new_tokens:
+def greedy_tokens(lm, prompt, count) -> list[int]:
+    """By definition: the likeliest token, appended, and all read again, without a cache."""
+    tokens = encode(lm.tokenizer, prompt)
+    for _ in range(count):
         with torch.no_grad():
             logits = lm.model(torch.tensor([tokens], device=lm.device), use_cache=False).logits
         tokens.append(logits[0, -1].argmax().item())
-        if tokens[-1] in ends:
-            break
-        text = lm.tokenizer.decode(tokens[start:], skip_special_tokens=True)
-        if found := [text.index(mark) for mark in stop if mark in text]:
-            text = text[: min(found)]
-            break
-    return text.strip()
+    return tokens[-count:]
+
+
+def greedy(lm, prompt, count, stop=()) -> str:
+    """What is left of `greedy_tokens` before the first end token or stop string."""
+    ends = torch.tensor(lm.model.generation_config.eos_token_id).flatten().tolist()
+    tokens = greedy_tokens(lm, prompt, count)
+    tokens = tokens[: min(i for i, token in enumerate([*tokens, *ends]) if token in ends)]
+    text = lm.tokenizer.decode(tokens, skip_special_tokens=True)
+    return text[: min([text.index(mark) for mark in stop if mark in text], default=None)].strip()
 
 
 def close(found, expected) -> bool:
@@ -101,25 +101,20 @@ def category():
     return load_task("category")
 
 
-@pytest.fixture(scope="module")
-def category_scores(lm, category):
-    """Four demonstrations, three queries: reference scores on the course's model."""
-    return reference(lm, category, category.draw(4, 0), texts(category.held_out)[:3])
+@pytest.fixture(scope="module", params=["plain", "chat"])
+def course_scores(request, lm, category):
+    """What to score with the course's model, and the scores by definition."""
+    if request.param == "plain":
+        asked = (category, category.draw(4, 0), texts(category.held_out)[:2], plain)
+    else:
+        asked = (TASK, EXAMPLES[:2], QUERIES[1:2], chat(lm.tokenizer))
+    return asked, reference(lm, *asked)
 
 
 @BOTH
-def test_scores_of_the_courses_model(lm, category, category_scores, score):
-    found = score(lm, category, category.draw(4, 0), texts(category.held_out)[:3])
-    assert found.shape == (3, 8)
-    assert close(found, category_scores)
-
-
-@BOTH
-@pytest.mark.parametrize("in_turns", [False, True], ids=["plain", "chat"])
-def test_scores_of_longer_words_by_the_courses_model(lm, score, in_turns):
-    style = chat(lm.tokenizer) if in_turns else plain
-    expected = reference(lm, TASK, EXAMPLES[:2], QUERIES[1:3], style)
-    assert close(score(lm, TASK, EXAMPLES[:2], QUERIES[1:3], style), expected)
+def test_scores_of_the_courses_model(lm, course_scores, score):
+    asked, expected = course_scores
+    assert close(score(lm, *asked), expected)
 
 
 @settings(max_examples=25)
@@ -199,7 +194,7 @@ def test_no_queries_give_no_rows(tiny_models, score):
 
 def test_an_open_task_has_no_labels_to_score(tiny_models):
     task = Task("open", "{text} -> {label}\n", EXAMPLES, ())
-    with pytest.raises(ValueError, match="'open' is open, .* use generate instead"):
+    with pytest.raises(ValueError, match=r"'open' is open, .* use generate instead"):
         score_labels(tiny_models["llama"], task, EXAMPLES, ["hot"])
 
 
@@ -230,7 +225,7 @@ PLAIN_WAY = {
         {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 2},
     ),
     "distances in the mask": ("falcon", {"alibi": True}),
-    "no attention": ("mamba", {}),
+    "no attention": ("mamba", {"attention": "eager"}),
 }
 
 
@@ -329,7 +324,7 @@ def test_an_answer_ends_at_an_end_token(make_tiny, listed):
     lm = make_tiny("llama")
     prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
     free = generate(lm, prompts, 12, stop=())
-    end = encode(lm.tokenizer, longest(free))[4]
+    end = greedy_tokens(lm, prompts[0], 12)[4]
     lm.model.generation_config.eos_token_id = [end, lm.tokenizer.eos_token_id] if listed else end
     ended = generate(lm, prompts, 12, stop=())
     assert ended == [greedy(lm, prompt, 12) for prompt in prompts]
@@ -345,10 +340,10 @@ def test_a_model_without_an_end_token_goes_on(make_tiny):
 
 def test_answers_of_the_courses_model(lm):
     task = load_task("past_tense")
-    prompts = [plain(task, task.draw(4, 0), example.text) for example in task.held_out[:3]]
+    prompts = [plain(task, task.draw(4, 0), example.text) for example in task.held_out[:2]]
     prompts.append("The capital of France is")
-    expected = [greedy(lm, prompt, 6, ("\n",)) for prompt in prompts]
-    assert generate(lm, prompts, 6) == expected
+    expected = [greedy(lm, prompt, 4, ("\n",)) for prompt in prompts]
+    assert generate(lm, prompts, 4) == expected
     assert "Paris" in expected[-1]
 
 
@@ -414,9 +409,8 @@ def test_batch_calibration_by_hand():
     mean = np.array([2.05, 0.95]) / 3
     expected = np.log(np.array([[0.8, 0.2], [0.5, 0.5], [0.75, 0.25]]) / mean)
     assert np.allclose(batch_calibration(scores), expected)
-    flipped = replace(TASK, labels=("chill", "bath"))
-    assert predict(flipped, scores) == ["chill", "chill", "chill"]
-    assert predict(flipped, batch_calibration(scores)) == ["chill", "bath", "chill"]
+    assert scores.argmax(1).tolist() == [0, 0, 0]
+    assert batch_calibration(scores).argmax(1).tolist() == [0, 1, 0]
 
 
 @given(scores=MATRICES, content_free=MATRICES, shift=st.floats(-9, 9))
@@ -465,18 +459,20 @@ def test_packing_is_at_least_five_times_as_fast(lm, category):
 
 
 def test_memory_stays_flat(lm, category):
-    """The peak of resident memory beyond the model's own, sampled while scoring."""
-    process, done, peak = psutil.Process(), threading.Event(), [0]
+    """The peak of resident memory while scoring, sampled, beyond what the loaded model takes."""
+    process, done, extra = psutil.Process(), threading.Event(), [0]
+    demonstrations, queries = category.draw(4, 0), texts(category.held_out)[:40]
+    score_labels(lm, category, demonstrations, queries[:1])  # now all weights have been read
     before = process.memory_info().rss
 
     def watch():
         while not done.wait(0.005):
-            peak.append(process.memory_info().rss - before)
+            extra.append(process.memory_info().rss - before)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    score_labels(lm, category, category.draw(4, 0), texts(category.held_out)[:40])
+    score_labels(lm, category, demonstrations, queries)
     done.set()
     watcher.join()
-    print("peak", max(peak) / 1e6)
-    assert max(peak) < 300e6
+    assert len(extra) > 10
+    assert max(extra) < 150e6  # logits at every place and not only where asked would be 200 MB
