@@ -130,8 +130,8 @@ def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
         ) from error
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {reader.line_num + 1}: this is not well-formed CSV ({error}); look for a "
-            f"quotation mark that is not closed or not doubled."
+            f"{path}, line {reader.line_num + 1}: this is not well-formed CSV ({error}); look for "
+            f"a quotation mark that is not closed or not doubled."
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error

@@ -19,7 +19,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,23 +30,23 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from helpers import model as models
 from helpers.data import DataError, Example, Task, load_task
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
-from helpers.scoring import TRUNK, _groups, block_mask, packable
+from helpers.scoring import TRUNK, _common_length, _groups, block_mask, packable
 
 METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 IGNORED = -100  # a target that the loss leaves out
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
-PASS_BYTES = 700_000_000  # what a pass of 256 tokens takes beside weights and gradients
+PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]
 
@@ -106,8 +105,8 @@ def encode_examples(
                 f"Training example {i} ({example.text[:40]!r}) has {len(tokens):,} tokens, but "
                 f"{lm.name} reads {lm.context:,}: shorten it or leave it out."
             )
-        known = commonprefix([encode(lm.tokenizer, prompt), tokens])  # noqa: RUF071 - not paths
-        encoded.append(Encoded(tokens, max(1, len(known))))  # nothing predicts the first token
+        known = _common_length([encode(lm.tokenizer, prompt), tokens])
+        encoded.append(Encoded(tokens, max(1, known)))  # nothing predicts the first token
     return encoded
 
 
@@ -229,11 +228,11 @@ def tune(
 
     `lm` itself is not changed. "lora" puts an adapter of `rank` beside every linear layer but the
     output head and trains it with AdamW. "full" trains a copy of all weights with Adafactor, which
-    keeps a row and a column per matrix where Adam keeps two more copies; `keep_base=False` spares
-    the copy and trains `lm`'s own weights. `lr` is AdamW's, or Adafactor's, relative to the size of
-    each weight matrix. Dropout stays off. `seed` decides the order of the
-    examples and the adapter's start. `budget` is the number of tokens per pass (256 on a CPU): it
-    bounds memory, not the result. `packed=False` pads instead.
+    keeps a row and a column per matrix where Adam keeps two more copies, and whose `lr` is relative
+    to the size of each matrix; `keep_base=False` spares the copy and trains `lm`'s own weights.
+    Dropout stays off. `seed` decides the order of the examples and the adapter's start. `budget` is
+    the number of tokens per pass (256 on a CPU): it bounds memory, not the result. `packed=False`
+    pads instead.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
     step), lr, tokens, seconds and grad_norm (before clipping to 1). An interruption ends training
@@ -342,12 +341,12 @@ def _adapted(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
 
 def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
     numbers = sum(weight.numel() for weight in lm.model.parameters())
-    needed = numbers * (8 if keep_base else 4) + PASS_BYTES  # the copy and its gradients
+    needed = 8 * numbers + PASS_BYTES  # weights that differ from their file, and gradients
     free = _free_bytes(lm.device)
     if free < needed:
         raise ModelError(
             f"Full fine-tuning of {lm.name} needs about {needed / 1e9:.1f} GB more memory, but "
-            f"{free / 1e9:.1f} GB are free: use method='lora', or keep_base=False to spare a copy."
+            f"{free / 1e9:.1f} GB are free: use method='lora' or a machine with more memory."
         )
     network = copy.deepcopy(lm.model) if keep_base else lm.model
     return lm.with_model(network.float().requires_grad_(), f"{lm.name}, fully fine-tuned")
@@ -392,8 +391,10 @@ def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = N
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as scratch:
             part = Path(scratch, "new")
+            part.mkdir()
             if isinstance(lm.model, peft.PeftModel):
-                lm.model.save_pretrained(part, save_embedding_layers=False)
+                lm.model.active_peft_config.save_pretrained(part)
+                save_file(_adapter_weights(lm), part / ADAPTER)
             else:
                 lm.model.save_pretrained(part)
                 lm.tokenizer.save_pretrained(part)
@@ -426,15 +427,18 @@ def load(lm: LanguageModel, folder: str | Path) -> LanguageModel:
     base = config.base_model_name_or_path
     try:
         tuned = _adapted(lm, config)
-        # False: "auto" would ask the Hub about the base.
-        expected = peft.get_peft_model_state_dict(tuned.model, save_embedding_layers=False)
-        fits = _shapes(expected) == _shapes(state)
+        fits = _shapes(_adapter_weights(tuned)) == _shapes(state)
     except ValueError:  # the base has no layers of these names
         fits = False
     if not fits:
         raise ModelError(f"The adapter in {folder} was made for {base} and does not fit {lm.name}.")
     peft.set_peft_model_state_dict(tuned.model, state)
     return tuned
+
+
+def _adapter_weights(lm: LanguageModel) -> dict[str, torch.Tensor]:
+    # False: by default peft may ask the Hub about the base.
+    return peft.get_peft_model_state_dict(lm.model, save_embedding_layers=False)
 
 
 def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
