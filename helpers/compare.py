@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy.stats import binomtest, bootstrap
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from helpers.data import DATA, DataError, Task, texts
 from helpers.model import LanguageModel

@@ -49,6 +49,16 @@ def execute(file: Path) -> str:
     return f"{file.name}: {time.monotonic() - started:.0f} s, peak memory {memory / 1e9:.2f} GB"
 
 
+def _tells(output: nbformat.NotebookNode) -> bool:
+    """Whether an output still tells something once widgets, stored without state, are gone.
+
+    The plain sentence of a widget of ours stays in its place; a progress bar has none.
+    """
+    if output.get("data", {}).pop(WIDGET, None) is None:
+        return True
+    return output.data.get("text/plain", "").endswith(".")
+
+
 def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
     """The figure of the cell tagged `picture`, which the README shows; None where no cell is."""
     for cell in notebook.cells:
@@ -86,6 +96,5 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     notebook.metadata.get("language_info", {}).pop("version", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        for output in cell.get("outputs", []):
-            # A stored widget has no state to be drawn from, so its plain sentence stands for it.
-            output.get("data", {}).pop(WIDGET, None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _tells(output)]
