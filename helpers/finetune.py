@@ -39,7 +39,7 @@ from helpers import model as models
 from helpers.data import DataError, Example, Task, load_task
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
-from helpers.scoring import TRUNK, _common_length, _groups, block_mask, packable
+from helpers.scoring import TRUNK, block_mask, common_length, groups, packable
 
 METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
@@ -105,7 +105,7 @@ def encode_examples(
                 f"Training example {i} ({example.text[:40]!r}) has {len(tokens):,} tokens, but "
                 f"{lm.name} reads {lm.context:,}: shorten it or leave it out."
             )
-        known = _common_length([encode(lm.tokenizer, prompt), tokens])
+        known = common_length([encode(lm.tokenizer, prompt), tokens])
         encoded.append(Encoded(tokens, max(1, known)))  # nothing predicts the first token
     return encoded
 
@@ -116,7 +116,7 @@ def rows(
     """Cut a batch into rows of at most `budget` tokens, packed end to end or padded at the end."""
     longest = max((len(example.tokens) for example in batch), default=0)
     sizes = [len(example.tokens) if packed else longest for example in batch]
-    for group in _groups(sizes, budget):
+    for group in groups(sizes, budget):
         with torch.device(device):
             row = _row([batch[i] for i in group], packed)
         yield row

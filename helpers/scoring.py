@@ -71,7 +71,7 @@ def score_labels(
     cache = _encode_prefix(lm, trees[0].trunk[:shared])
     trees = [Tree(trunk[shared:], branches) for trunk, branches in trees]
     sizes = [len(tree.trunk) + sum(len(branch) - 1 for branch in tree.branches) for tree in trees]
-    for group in _groups(sizes, budget or _budget(lm)):
+    for group in groups(sizes, budget or _budget(lm)):
         scores[group] = _score_row(lm, cache, shared, [trees[i] for i in group])
         _keep_prefix(cache, shared)
     return scores
@@ -158,7 +158,7 @@ def generate(
     cache = _encode_prefix(lm, sequences[0][:shared])
     tails = [sequence[shared:] for sequence in sequences]
     answers: list[str] = [""] * len(prompts)
-    for group in _groups([len(tail) for tail in tails], budget or _budget(lm)):
+    for group in groups([len(tail) for tail in tails], budget or _budget(lm)):
         row = _generate_row(lm, cache, shared, [tails[i] for i in group], max_new_tokens, stop)
         for i, answer in zip(group, row, strict=True):
             answers[i] = answer
@@ -244,7 +244,7 @@ def _tree(
         for label in task.labels
     ]
     _check_length(lm, max(map(len, whole)))
-    start = _common_length([prompt, *whole])
+    start = common_length([prompt, *whole])
     if not start:
         raise ValueError(
             f"Task {task.name!r}: nothing stands before the label of {query!r}; write something "
@@ -264,7 +264,7 @@ def _check_length(lm: LanguageModel, length: int) -> None:
         )
 
 
-def _common_length(sequences: list[list[int]]) -> int:
+def common_length(sequences: list[list[int]]) -> int:
     """How many first tokens are the same in all sequences."""
     length = 0
     for column in zip(*sequences, strict=False):  # the shortest sequence ends it
@@ -276,10 +276,10 @@ def _common_length(sequences: list[list[int]]) -> int:
 
 def _shared_length(sequences: list[list[int]]) -> int:
     """How many first tokens are the same in all sequences, leaving each at least one of its own."""
-    return min(_common_length(sequences), min(map(len, sequences)) - 1)
+    return min(common_length(sequences), min(map(len, sequences)) - 1)
 
 
-def _groups(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
+def groups(sizes: Sequence[int], budget: int) -> Iterator[list[int]]:
     """Indices in order, cut into groups of at most `budget` tokens (a larger one stands alone)."""
     group: list[int] = []
     for i, size in enumerate(sizes):
