@@ -112,7 +112,7 @@ def widgets_without_state(notebook):
 
 
 def no_kernel(notebook):
-    del notebook.metadata.kernelspec
+    del notebook.metadata["kernelspec"]
 
 
 def foreign_badge(notebook):
