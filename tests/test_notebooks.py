@@ -142,7 +142,7 @@ def test_exercises_are_complete(path):
 
 @each_lesson
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_runs_twice(path):
     """Each cell twice in a row; an open exercise is told from its solution, which is right."""
     notebook = run(doubled(read(path)), path.parent)
