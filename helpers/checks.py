@@ -113,7 +113,7 @@ def label_score(
     """Check a label's log-likelihood worked out by hand, in nats."""
     truth = score_labels(lm, task, demonstrations, [query])[0, task.labels.index(label)]
     problem = None
-    if score is not None and abs(score - truth) > 0.01:
+    if score is not None and not abs(score - truth) <= 0.01:  # so that nan is wrong
         problem = f"{score:.3f} is not the log-likelihood of {label!r}."
         if abs(score - np.exp(truth)) < 0.01:
             problem = "that is the probability; the log-likelihood is its natural logarithm."
