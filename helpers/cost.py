@@ -1,0 +1,173 @@
+"""What teaching and asking cost: tokens, FLOPs, seconds, bytes, and when one way becomes cheaper.
+
+A FLOP is one multiplication or one addition. A token that passes a matrix of N weights costs 2 N;
+what it looks at in attention costs 4 x width for each token it looks at, in every layer. Training
+goes through the network forward and back. The formulas (in the manner of Kaplan et al. 2020, arXiv
+2001.08361, attention included) count what is computed, also what a mask then hides, and leave out
+norms and activations; `count_flops` counts the same with PyTorch's own counter.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from helpers.model import LanguageModel
+
+
+class Shape(NamedTuple):
+    """The sizes of a network on which its cost depends."""
+
+    layers: int
+    width: int  # of all attention heads together
+    kv_width: int  # what a token's keys take, all heads together; its values take as much
+    body: int  # weights of the layers' matrices
+    head: int  # weights of the output head
+
+
+class Cost(NamedTuple):
+    """What a way of teaching costs once (`teach_`), for each query (`ask_`), and to keep."""
+
+    teach_tokens: float
+    teach_flops: float
+    ask_tokens: float
+    ask_flops: float
+    stored_bytes: float
+
+
+def shape(lm: LanguageModel) -> Shape:
+    """Read a causal model's sizes from its configuration and its matrices."""
+    config = lm.model.config
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    head = lm.model.get_output_embeddings().weight.numel()
+    return Shape(
+        config.num_hidden_layers,
+        heads * size,
+        kv_heads * size,
+        sum(map(math.prod, _body(lm))),
+        head,
+    )
+
+
+def _body(lm: LanguageModel) -> list[tuple[int, int]]:
+    """The sizes of the matrices in the layers: no embeddings, no output head."""
+    return [
+        tuple(weight.shape)
+        for name, weight in lm.model.named_parameters()
+        if weight.ndim == 2
+        and any(part.isdigit() for part in name.split("."))
+        and "lora" not in name
+    ]
+
+
+def forward_flops(lm: LanguageModel, tokens: float, cached: float = 0, told: float = 1) -> float:
+    """FLOPs of reading `tokens` behind `cached` ones, with the output head at `told` positions."""
+    sizes = shape(lm)
+    attention = 4 * sizes.layers * sizes.width * tokens * (cached + tokens)
+    return 2 * sizes.body * tokens + attention + 2 * sizes.head * told
+
+
+def training_flops(
+    lm: LanguageModel, tokens: float, told: float, rank: int = 8, method: str = "lora"
+) -> float:
+    """FLOPs of training on one row of `tokens`, `told` of which the loss counts.
+
+    All weights: the way back costs twice the way forward, once for the activations' gradient and
+    once for the weights'. LoRA spares the second but for its own thin matrices; attention, which
+    has no weights, always costs twice on the way back.
+    """
+    sizes = shape(lm)
+    once = forward_flops(lm, tokens, told=told)
+    if method == "full":
+        return 3 * once
+    attention = 4 * sizes.layers * sizes.width * tokens**2
+    return 2 * once + attention + 6 * adapter_weights(lm, rank) * tokens
+
+
+def adapter_weights(lm: LanguageModel, rank: int) -> int:
+    """How many weights a LoRA adapter beside every matrix of the layers has."""
+    return rank * sum(rows + columns for rows, columns in _body(lm))
+
+
+def cache_bytes(lm: LanguageModel, tokens: float) -> float:
+    """What the key/value cache of `tokens` takes in memory."""
+    sizes = shape(lm)
+    return 2 * sizes.layers * sizes.kv_width * tokens * lm.model.dtype.itemsize
+
+
+def count_flops(work: Callable[[], object]) -> int:
+    """Run `work` and count its matrix products, attention's included, with PyTorch's counter."""
+    # On a CPU the counter does not know the fused attention; written out, it sees every product.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def in_context_cost(
+    lm: LanguageModel, demonstrations: float, query: float, cached: bool = True
+) -> Cost:
+    """The cost of a prompt of so many tokens of demonstrations before queries of so many tokens.
+
+    `cached`: the demonstrations are read once and their key/value cache is kept in memory. Without
+    it, every query reads them anew and nothing is kept (the text itself is not counted).
+    """
+    if cached:
+        taught = forward_flops(lm, demonstrations)
+        asked = forward_flops(lm, query, demonstrations)
+        return Cost(demonstrations, taught, query, asked, cache_bytes(lm, demonstrations))
+    tokens = demonstrations + query
+    return Cost(0, 0, tokens, forward_flops(lm, tokens), 0)
+
+
+def fine_tuning_cost(
+    lm: LanguageModel,
+    tokens: float,
+    told: float,
+    query: float,
+    rank: int = 8,
+    method: str = "lora",
+    budget: int = 256,
+) -> Cost:
+    """The cost of training on `tokens` (all passes), `told` of them counted by the loss.
+
+    The tokens go through in packed rows of `budget`. An adapter is kept in float32 beside the
+    base, fully tuned weights are kept whole.
+    """
+    rows = tokens / budget
+    taught = rows * training_flops(lm, budget, told / rows, rank, method)
+    numbers = adapter_weights(lm, rank) if method == "lora" else lm.model.num_parameters()
+    adapter = 2 * adapter_weights(lm, rank) * query if method == "lora" else 0
+    return Cost(tokens, taught, query, forward_flops(lm, query) + adapter, 4 * numbers)
+
+
+def break_even(once: float, each: float, other_once: float, other_each: float) -> float:
+    """The number of queries from which the first way's total is below the other's.
+
+    `once` and `each` are what teaching and a query cost, in any one unit. 0 means from the first
+    query on, infinity never.
+    """
+    if each >= other_each:
+        return 0.0 if once < other_once else math.inf
+    return max(0.0, (once - other_once) / (other_each - each))
+
+
+def table(results: pd.DataFrame) -> pd.DataFrame:
+    """The mean measured cost of each method and number of examples in `compare.measure`'s results.
+
+    Seconds per query are with the demonstrations that queries share read once.
+    """
+    asked = results["right"].str.len()
+    measured = results.assign(
+        seconds_to_teach=results["teach_seconds"],
+        seconds_per_query=results["ask_seconds"] / asked,
+        tokens_to_teach=results["taught_tokens"],
+        tokens_per_query=results["prefix_tokens"] + results["query_tokens"],
+        kilobytes_kept=results["stored_bytes"] / 1e3,
+    )
+    columns = [name for name in measured if name not in results]
+    return measured.groupby(["method", "shots"], sort=False)[columns].mean()
