@@ -5,20 +5,30 @@ A learner's predictions and verdicts are kept in `data/learner/` (or `COURSE_REC
 ignores.
 """
 
+import argparse
 import json
+import math
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, bootstrap
+from pandas.io.formats.style import Styler
+from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
-from helpers.data import DATA, DataError, Task, texts
-from helpers.model import LanguageModel
+from helpers import model as models
+from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
+from helpers.methods import CLOSED_ONLY, METHODS, UNTAUGHT, Outcome
+from helpers.model import LanguageModel, ModelError
 from helpers.scoring import answer
+from helpers.store import Store
 
+MEASURES = tuple(field for field in Outcome._fields if field not in ("method", "answers"))
+COLUMNS = ("task", "shots", "draw", "from", "method", "accuracy", "right", *MEASURES)
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
 
 
@@ -42,20 +52,206 @@ def in_context_curve(
     return right
 
 
-def interval(right: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of [draws, items] with its 95 % interval, as (mean, low, high).
+def questions(task: Task, items: int | None = None) -> list[Example]:
+    """The held-out examples that every method answers: `items` of them, balanced over the labels.
 
-    The percentile bootstrap over items, each kept together over all draws: it says how much other
-    test items would have changed the mean, not what other draws would (look at the draws for that).
+    Raises `DataError` when there are fewer than `items`.
+    """
+    asked = balanced_order(task.held_out, task.labels, seed=0)
+    if items is not None and not 0 < items <= len(asked):
+        raise DataError(f"Task {task.name!r} has {len(asked)} held-out examples, not {items}.")
+    return asked[:items]
+
+
+def measure(
+    lm: LanguageModel,
+    task: Task,
+    shots: Sequence[int],
+    draws: int,
+    methods: Sequence[str] = tuple(METHODS),
+    items: int | None = None,
+    out: str | Path | None = None,
+) -> pd.DataFrame:
+    """Teach every draw to every method and ask each the same questions; one tidy row for each.
+
+    Draw `d` uses seed `d`, for the examples and in training, and a larger number of shots adds
+    examples to the smaller one. A row holds task, shots, draw, method, accuracy, `right` (a 1 or 0
+    for each question, in order) and the measures of `methods.Outcome`. Zero-shot has one row, at 0
+    shots. Methods that cannot answer an open task are left out.
+
+    With `out`, a CSV file, each row is stored as soon as it is known, together with a JSON file
+    of the same name that says how, with what and when; a second call goes on where the first was
+    interrupted.
+    Raises `DataError` when `out` holds results of another task, model or setting, or cannot be
+    written, and for an unknown method or a draw larger than the training data.
+    """
+    unknown = set(methods) - set(METHODS)
+    if unknown:
+        raise DataError(f"There is no method {unknown.pop()!r}: choose among {', '.join(METHODS)}.")
+    asked = questions(task, items)
+    for n in shots:
+        task.draw(n, 0)  # too large a draw is found before the work, not after
+    store = Store(out, lm, task, asked) if out else None
+    table = store.rows() if store else []
+    known = {(row["shots"], row["draw"], row["from"]) for row in table}
+    cells = [cell for cell in _cells(task, shots, draws, methods) if cell not in known]
+    for n, d, name in tqdm(cells, desc=task.name, leave=False):
+        outcomes = METHODS[name](lm, task, task.draw(n, d), texts(asked), d)
+        table += [_row(task, n, d, name, outcome, asked) for outcome in outcomes]
+        if store:
+            store.write(table)
+    return pd.DataFrame(table, columns=COLUMNS)
+
+
+def _cells(task, shots, draws, methods) -> Iterator[tuple[int, int, str]]:
+    """What is to be done as (shots, draw, method), draw by draw, so that a part is of use too."""
+    for d in range(draws):
+        for n in shots:
+            for name in methods:
+                if name in UNTAUGHT:
+                    if d == 0 and n == shots[0]:
+                        yield 0, 0, name
+                elif task.labels or name not in CLOSED_ONLY:
+                    yield n, d, name
+
+
+def _row(task, shots, draw, name, outcome: Outcome, asked: Sequence[Example]) -> dict:
+    right = [a == e.label for a, e in zip(outcome.answers, asked, strict=True)]
+    row = {"task": task.name, "shots": shots, "draw": draw, "from": name}
+    measures = outcome._asdict()
+    del measures["answers"]
+    bits = "".join("01"[r] for r in right)
+    return row | {"accuracy": float(np.mean(right)), "right": bits} | measures
+
+
+def right(results: pd.DataFrame, method: str, shots: int) -> np.ndarray:
+    """Which questions a method answered right, as a boolean array [draws, questions].
+
+    A method that is not taught, such as zero-shot, gives one draw for any number of shots.
+    Raises `DataError` when the results hold no such row.
+    """
+    rows = results[results["method"] == method]
+    rows = rows[rows["shots"].isin([0, shots])].sort_values("draw")
+    if rows.empty:
+        raise DataError(f"These results hold nothing of {method!r} at {shots} examples.")
+    return np.array([[bit == "1" for bit in bits] for bits in rows["right"]])
+
+
+def resample(right: np.ndarray, seed: int = 0, times: int = 4000) -> np.ndarray:
+    """Means of `times` new samples of an array [draws, items], both resampled with replacement.
+
+    So the spread holds what other examples to learn from and what other questions would change.
+    Source: the pigeonhole bootstrap, Owen 2007 (arXiv 0712.1111).
+    """
+    table = np.atleast_2d(np.asarray(right, dtype=float))
+    rng = np.random.default_rng(seed)
+    draws, items = (rng.multinomial(n, np.full(n, 1 / n), times) / n for n in table.shape)
+    return np.einsum("td,di,ti->t", draws, table, items, optimize=True)
+
+
+def interval(right: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of [draws, items] with its 95 % interval over draws and items, as (mean, low, high).
+
     Where all items agree, the bootstrap sees no spread and Clopper and Pearson's bounds stand in.
     """
-    per_item = np.asarray(right, dtype=float).mean(0)
-    mean = float(per_item.mean())
+    table = np.atleast_2d(np.asarray(right, dtype=float))
+    mean = float(table.mean())
     if mean in (0.0, 1.0):
-        found = binomtest(round(mean * len(per_item)), len(per_item)).proportion_ci()
+        items = table.shape[1]
+        found = binomtest(round(mean * items), items).proportion_ci()
         return mean, float(found.low), float(found.high)
-    found = bootstrap((per_item,), np.mean, n_resamples=2000, method="percentile", rng=seed)
-    return mean, *(float(bound) for bound in found.confidence_interval)
+    low, high = np.percentile(resample(table, seed), (2.5, 97.5))
+    return mean, float(low), float(high)
+
+
+class Difference(NamedTuple):
+    """One method's accuracy minus another's on the same draws and questions."""
+
+    mean: float
+    low: float
+    high: float
+    wins: int
+    ties: int
+    draws: int
+    worst: float  # the draw in which the first did worst against the second
+
+    def __str__(self) -> str:
+        interval = f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
+        ties = f", {self.ties} tied" if self.ties else ""
+        return f"{interval}, better in {self.wins} of {self.draws} draws{ties}"
+
+
+def difference(results: pd.DataFrame, a: str, b: str, shots: int) -> Difference:
+    """How much more often method `a` is right than `b`, paired by draw and question.
+
+    Raises `DataError` when the results hold no such rows or not the same draws.
+    """
+    first, second = right(results, a, shots), right(results, b, shots)
+    if 1 not in (len(first), len(second)) and len(first) != len(second):
+        raise DataError(f"{a!r} and {b!r} have not the same draws at {shots} examples.")
+    gap = first.astype(float) - second
+    low, high = np.percentile(resample(gap), (2.5, 97.5))
+    per_draw = gap.mean(1)
+    wins, ties = int((per_draw > 0).sum()), int((per_draw == 0).sum())
+    bounds = float(gap.mean()), float(low), float(high)
+    return Difference(*bounds, wins, ties, len(gap), float(per_draw.min()))
+
+
+def crossing(results: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:
+    """The number of examples from which `a` is ahead of `b`, with its 95 % interval.
+
+    Between two measured numbers the difference is taken to be straight in log n. 0 means ahead from
+    the first number on, infinity never ahead at the end; both bounds may be one of these.
+    """
+    both = [set(results[results["method"] == name]["shots"]) for name in (a, b)]
+    shots = sorted(both[0] & both[1])
+    gaps = [right(results, a, n).astype(float) - right(results, b, n) for n in shots]
+    curves = np.array([resample(gap) for gap in gaps]).T  # the same seed: the same new samples
+    found = [_ahead_from(shots, curve) for curve in curves]
+    low, high = np.percentile(found, (2.5, 97.5), method="nearest")
+    return _ahead_from(shots, [gap.mean() for gap in gaps]), float(low), float(high)
+
+
+def _ahead_from(shots: Sequence[int], gaps: Sequence[float]) -> float:
+    """Where the difference turns positive for good."""
+    if gaps[-1] <= 0:
+        return math.inf
+    behind = [i for i, gap in enumerate(gaps) if gap <= 0]
+    if not behind:
+        return 0.0
+    i = behind[-1]
+    share = -gaps[i] / (gaps[i + 1] - gaps[i])
+    return float(2 ** np.interp(share, (0, 1), np.log2(shots[i : i + 2])))
+
+
+def summary(results: pd.DataFrame) -> pd.DataFrame:
+    """A row per method and number of examples: mean accuracy, interval, worst draw, seconds."""
+    found = []
+    for (method, shots), rows in results.groupby(["method", "shots"], sort=False):
+        mean, low, high = interval(right(results, method, shots))
+        worst, draws = rows["accuracy"].min(), len(rows)
+        seconds = rows[["teach_seconds", "ask_seconds"]].mean()
+        found.append((method, shots, mean, low, high, worst, draws, *seconds))
+    names = ["method", "shots", "mean", "low", "high", "worst", "draws"]
+    return pd.DataFrame(found, columns=[*names, "teach_seconds", "ask_seconds"])
+
+
+def table(results: pd.DataFrame, caption: str = "") -> Styler:
+    """The comparison as a table: a row per method, a column per number of examples.
+
+    A cell reads `mean (low to high)`; the best mean of a column is marked with a star, so the table
+    also reads well where colours are lost.
+    """
+    found = summary(results)
+    best = found.groupby("shots")["mean"].transform("max") == found["mean"]
+    shown = zip(
+        found["mean"], best.map({True: "★", False: ""}), found["low"], found["high"], strict=True
+    )
+    cells = [f"{mean:.2f}{star} ({low:.2f} to {high:.2f})" for mean, star, low, high in shown]
+    wide = found.assign(cell=cells).pivot(index="method", columns="shots", values="cell")
+    wide = wide.loc[list(dict.fromkeys(found["method"]))].fillna("")
+    wide.columns.name, wide.index.name = "examples", None
+    return wide.style.set_caption(caption).set_uuid("comparison")
 
 
 def claims() -> pd.DataFrame:
@@ -122,3 +318,36 @@ def _record(name: str, key: str, value: object) -> None:
         raise DataError(
             f"{path} cannot be written ({error.strerror}): set COURSE_RECORDS to a folder that can."
         ) from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Give the same draws of a task's examples to each method, store every row, print the table."""
+    parser = argparse.ArgumentParser(prog="python -m helpers.compare", description=main.__doc__)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--shots", type=int, nargs="+", default=[8, 32, 128, 256])
+    parser.add_argument("--items", type=int, default=96, help="number of held-out questions")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
+    parser.add_argument("--out", help="CSV file (default: data/results/TASK.csv); goes on with it")
+    options = parser.parse_args(arguments)
+    out = Path(options.out or DATA / "results" / f"{options.task}.csv")
+    try:
+        task = load_task(options.task)
+        lm = models.load(options.model)
+        results = measure(
+            lm, task, options.shots, options.draws, options.methods, options.items, out
+        )
+    except (ModelError, DataError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Interrupted: what is done is in {out}; the same command goes on.", file=sys.stderr)
+        return 130
+    print(summary(results).round(3).to_string(index=False))
+    print(f"Stored in {out}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -84,7 +84,7 @@ class Task:
                 f"Task {self.name!r} has {len(self.train)} training examples, so {shots} cannot "
                 f"be drawn."
             )
-        return _balanced_order(self.train, self.labels, seed)[:shots]
+        return balanced_order(self.train, self.labels, seed)[:shots]
 
 
 def texts(examples: Iterable[Example]) -> list[str]:
@@ -92,7 +92,7 @@ def texts(examples: Iterable[Example]) -> list[str]:
     return [example.text for example in examples]
 
 
-def _balanced_order(examples: Sequence[Example], labels: Sequence[str], seed: int) -> list[Example]:
+def balanced_order(examples: Sequence[Example], labels: Sequence[str], seed: int) -> list[Example]:
     """All examples in rounds of one per label, with texts and the labels of each round shuffled."""
     rng = np.random.default_rng(seed)
     groups = [[e for e in examples if e.label == label] for label in labels] or [list(examples)]

@@ -13,9 +13,7 @@ without GPUs too; `accelerate launch --cpu` starts a single process).
 import argparse
 import copy
 import math
-import os
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -29,13 +27,12 @@ import psutil
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from helpers import model as models
+from helpers.adapters import attach, require_bare, save
 from helpers.data import DataError, Example, Task, load_task
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
@@ -44,7 +41,6 @@ from helpers.scoring import TRUNK, block_mask, common_length, groups, packable
 METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 IGNORED = -100  # a target that the loss leaves out
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
 PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
@@ -246,7 +242,7 @@ def tune(
         raise ValueError(f"There is no method {method!r}: choose 'lora' or 'full'.")
     if not examples or min(epochs, batch, rank) < 1:
         raise ValueError("Fine-tuning needs examples, and epochs, batch and rank of at least 1.")
-    _require_bare(lm)
+    require_bare(lm)
     plan = _plan(lm, task, examples, epochs, batch, seed, style, demonstrations)
     packed = packed and packable(lm.model)
     lora = method == "lora"
@@ -274,11 +270,6 @@ def tune(
     if note:
         warnings.warn(note, stacklevel=2)
     return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note)
-
-
-def _require_bare(lm: LanguageModel) -> None:
-    if isinstance(lm.model, peft.PeftModel):
-        raise ValueError(f"{lm.name} has an adapter already: take the base, or detach it first.")
 
 
 def _plan(lm, task, examples, epochs, batch, seed, style, demonstrations) -> list:
@@ -312,31 +303,13 @@ def _restore(weights: Sequence[torch.Tensor], kept: Sequence[torch.Tensor]) -> N
         weight.copy_(old)
 
 
-def _twin(model: torch.nn.Module) -> torch.nn.Module:
-    """A second body around the same weights: peft may rebuild it and `model` never notices."""
-    shared = {
-        id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False)
-        for weight in model.parameters()
-    }
-    return copy.deepcopy(model, shared)
-
-
 def _with_adapter(lm: LanguageModel, rank: int, seed: int) -> LanguageModel:
     config = peft.LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return _adapted(lm, config)
-
-
-def _adapted(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
-    twin = _twin(lm.model)
-    twin.name_or_path = config.base_model_name_or_path = lm.name  # not a path of this machine
-    with warnings.catch_warnings():  # about old names and layouts that peft copes with by itself
-        warnings.simplefilter("ignore")
-        adapted = peft.get_peft_model(twin, config)
-    return lm.with_model(adapted.eval(), f"{lm.name} + LoRA")
+        return attach(lm, config)
 
 
 def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
@@ -362,87 +335,6 @@ def _free_bytes(device: torch.device) -> int:
         if file.is_file() and (text := file.read_text().strip()).isdigit():
             free = min(free, int(text) - psutil.Process().memory_info().rss)
     return free
-
-
-def detach(lm: LanguageModel) -> LanguageModel:
-    """The base without the adapter, on the same weights; `lm` itself keeps its adapter.
-
-    Raises `ValueError` when there is none.
-    """
-    if not isinstance(lm.model, peft.PeftModel):
-        raise ValueError(f"{lm.name} has no adapter: the base is the model that was tuned.")
-    base = lm.model.active_peft_config.base_model_name_or_path
-    return lm.with_model(_twin(lm.model).unload(), base)
-
-
-def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = None) -> None:
-    """Write the adapter (or the whole model, where there is none) as safetensors, all or nothing.
-
-    An earlier save in `folder` is replaced. `history` goes with it as `history.csv`. A whole model
-    is read back with `model.load(folder)`.
-
-    Raises `ModelError` when `folder` holds something else or cannot be written.
-    """
-    folder = Path(folder).resolve()
-    try:
-        names = {file.name for file in folder.iterdir()} if folder.exists() else set()
-        if names and not names & {ADAPTER_CONFIG, "config.json"}:
-            raise ModelError(f"{folder} holds other files: choose a new folder to save in.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as scratch:
-            part = Path(scratch, "new")
-            part.mkdir()
-            if isinstance(lm.model, peft.PeftModel):
-                lm.model.active_peft_config.save_pretrained(part)
-                save_file(_adapter_weights(lm), part / ADAPTER)
-            else:
-                lm.model.save_pretrained(part)
-                lm.tokenizer.save_pretrained(part)
-            if history is not None:
-                history.to_csv(part / "history.csv", index=False)
-            if folder.exists():
-                os.replace(folder, Path(scratch, "old"))
-            os.replace(part, folder)
-    except OSError as error:
-        raise ModelError(
-            f"{lm.name} could not be saved in {folder} ({error}): free some space or change folder."
-        ) from error
-
-
-def load(lm: LanguageModel, folder: str | Path) -> LanguageModel:
-    """The base `lm` with the adapter that `save` wrote; `lm` itself is not changed.
-
-    Raises `ModelError` when `folder` holds no adapter, a damaged one or one that does not fit, and
-    `ValueError` when `lm` has an adapter already.
-    """
-    _require_bare(lm)
-    folder = Path(folder)
-    if not (folder / ADAPTER_CONFIG).is_file():
-        raise ModelError(f"{folder} holds no adapter: give the folder that save wrote.")
-    try:
-        config = peft.PeftConfig.from_pretrained(folder)
-        state = load_file(folder / ADAPTER)
-    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
-        raise ModelError(f"The adapter in {folder} is damaged ({error}): save it again.") from error
-    base = config.base_model_name_or_path
-    try:
-        tuned = _adapted(lm, config)
-        fits = _shapes(_adapter_weights(tuned)) == _shapes(state)
-    except ValueError:  # the base has no layers of these names
-        fits = False
-    if not fits:
-        raise ModelError(f"The adapter in {folder} was made for {base} and does not fit {lm.name}.")
-    peft.set_peft_model_state_dict(tuned.model, state)
-    return tuned
-
-
-def _adapter_weights(lm: LanguageModel) -> dict[str, torch.Tensor]:
-    # False: by default peft may ask the Hub about the base.
-    return peft.get_peft_model_state_dict(lm.model, save_embedding_layers=False)
-
-
-def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,0 +1,171 @@
+"""Adapters and tuned models: put on, taken off, saved, loaded, and how far a weight has moved.
+
+An adapter (LoRA, Hu et al. 2021, arXiv 2106.09685) is a pair of thin matrices A and B beside each
+linear layer; what they add to the layer's matrix is B A times a scale. The base never changes.
+"""
+
+import copy
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import peft
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from helpers.model import LanguageModel, ModelError
+
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+def require_bare(lm: LanguageModel) -> None:
+    """Raise `ValueError` where `lm` has an adapter already."""
+    if isinstance(lm.model, peft.PeftModel):
+        raise ValueError(f"{lm.name} has an adapter already: take the base, or detach it first.")
+
+
+def _twin(model: torch.nn.Module) -> torch.nn.Module:
+    """A second body around the same weights: peft may rebuild it and `model` never notices."""
+    shared = {
+        id(weight): torch.nn.Parameter(weight.detach(), requires_grad=False)
+        for weight in model.parameters()
+    }
+    return copy.deepcopy(model, shared)
+
+
+def attach(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
+    """A model with a new adapter on the weights of `lm`, which itself is not changed."""
+    twin = _twin(lm.model)
+    twin.name_or_path = config.base_model_name_or_path = lm.name  # not a path of this machine
+    with warnings.catch_warnings():  # about old names and layouts that peft copes with by itself
+        warnings.simplefilter("ignore")
+        adapted = peft.get_peft_model(twin, config)
+    return lm.with_model(adapted.eval(), f"{lm.name} + LoRA")
+
+
+def detach(lm: LanguageModel) -> LanguageModel:
+    """The base without the adapter, on the same weights; `lm` itself keeps its adapter.
+
+    Raises `ValueError` when there is none.
+    """
+    if not isinstance(lm.model, peft.PeftModel):
+        raise ValueError(f"{lm.name} has no adapter: the base is the model that was tuned.")
+    base = lm.model.active_peft_config.base_model_name_or_path
+    return lm.with_model(_twin(lm.model).unload(), base)
+
+
+def change(lm: LanguageModel, base: LanguageModel) -> pd.DataFrame:
+    """How far each matrix moved in fine-tuning: one row per matrix.
+
+    The columns are `layer` (from 0), `matrix` (its name in the layer), `weights` (how many) and
+    `relative`: the Frobenius norm of the difference divided by that of the base's matrix. Where
+    `lm` has an adapter, the difference is what the adapter adds.
+
+    Raises `ValueError` when the two models have not the same matrices.
+    """
+    found = []
+    bare = detach(lm) if isinstance(lm.model, peft.PeftModel) else lm
+    before = _matrices(base.model)
+    if _shapes(_matrices(bare.model)) != _shapes(before):
+        raise ValueError(
+            f"{lm.name} has other matrices than {base.name}: give the model that it came from."
+        )
+    moved = dict(_differences(lm, before))
+    for name, weight in before.items():
+        layer = next((int(part) for part in name.split(".") if part.isdigit()), None)
+        if layer is not None:
+            size = moved[name] / weight.float().norm().item() if name in moved else 0.0
+            found.append((layer, name.split(".")[-2], weight.numel(), size))
+    return pd.DataFrame(found, columns=["layer", "matrix", "weights", "relative"])
+
+
+def _matrices(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: weight for name, weight in model.named_parameters() if weight.ndim == 2}
+
+
+@torch.no_grad()
+def _differences(lm: LanguageModel, before: dict) -> Iterator[tuple[str, float]]:
+    """Name and Frobenius norm of what was added to each matrix."""
+    if isinstance(lm.model, peft.PeftModel):
+        for name, module in lm.model.base_model.model.named_modules():
+            if hasattr(module, "get_delta_weight"):
+                added = module.get_delta_weight(module.active_adapters[0])
+                yield f"{name}.weight", added.float().norm().item()
+        return
+    after = _matrices(lm.model)
+    for name, weight in before.items():
+        yield name, (after[name].float() - weight.float()).norm().item()
+
+
+def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = None) -> None:
+    """Write the adapter (or the whole model, where there is none) as safetensors, all or nothing.
+
+    An earlier save in `folder` is replaced. `history` goes with it as `history.csv`. A whole model
+    is read back with `model.load(folder)`.
+
+    Raises `ModelError` when `folder` holds something else or cannot be written.
+    """
+    folder = Path(folder).resolve()
+    try:
+        names = {file.name for file in folder.iterdir()} if folder.exists() else set()
+        if names and not names & {ADAPTER_CONFIG, "config.json"}:
+            raise ModelError(f"{folder} holds other files: choose a new folder to save in.")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as scratch:
+            part = Path(scratch, "new")
+            part.mkdir()
+            if isinstance(lm.model, peft.PeftModel):
+                lm.model.active_peft_config.save_pretrained(part)
+                save_file(_adapter_weights(lm), part / ADAPTER)
+            else:
+                lm.model.save_pretrained(part)
+                lm.tokenizer.save_pretrained(part)
+            if history is not None:
+                history.to_csv(part / "history.csv", index=False)
+            if folder.exists():
+                os.replace(folder, Path(scratch, "old"))
+            os.replace(part, folder)
+    except OSError as error:
+        raise ModelError(
+            f"{lm.name} could not be saved in {folder} ({error}): free some space or change folder."
+        ) from error
+
+
+def load(lm: LanguageModel, folder: str | Path) -> LanguageModel:
+    """The base `lm` with the adapter that `save` wrote; `lm` itself is not changed.
+
+    Raises `ModelError` when `folder` holds no adapter, a damaged one or one that does not fit, and
+    `ValueError` when `lm` has an adapter already.
+    """
+    require_bare(lm)
+    folder = Path(folder)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(f"{folder} holds no adapter: give the folder that save wrote.")
+    try:
+        config = peft.PeftConfig.from_pretrained(folder)
+        state = load_file(folder / ADAPTER)
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ModelError(f"The adapter in {folder} is damaged ({error}): save it again.") from error
+    base = config.base_model_name_or_path
+    try:
+        tuned = attach(lm, config)
+        fits = _shapes(_adapter_weights(tuned)) == _shapes(state)
+    except ValueError:  # the base has no layers of these names
+        fits = False
+    if not fits:
+        raise ModelError(f"The adapter in {folder} was made for {base} and does not fit {lm.name}.")
+    peft.set_peft_model_state_dict(tuned.model, state)
+    return tuned
+
+
+def _adapter_weights(lm: LanguageModel) -> dict[str, torch.Tensor]:
+    # False: by default peft may ask the Hub about the base.
+    return peft.get_peft_model_state_dict(lm.model, save_embedding_layers=False)
+
+
+def _shapes(state: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}

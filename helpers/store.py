@@ -1,0 +1,93 @@
+"""A stored measurement: a table that grows row by row, and beside it how it was made."""
+
+import hashlib
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from helpers import methods
+from helpers.data import DataError, Example, Task
+from helpers.model import LanguageModel, checksum, machine
+
+
+class Store:
+    """The CSV file `path` with its JSON file, which hold the results of one task and one setting.
+
+    Raises `DataError` when the files are damaged, cannot be written, or hold something else.
+    """
+
+    def __init__(self, path: str | Path, lm: LanguageModel, task: Task, asked: Sequence[Example]):
+        self.path = Path(path)
+        self.record = self.path.with_suffix(".json")
+        fixed = {
+            "task": task.name,
+            "questions": len(asked),
+            "data": _digest(task, asked),
+            "model": lm.name,
+            "weights": checksum(lm.model)[:16],
+            "settings": methods.settings(),
+        }
+        old = self._read_record()
+        changed = [key for key in fixed if old and old.get(key) != fixed[key]]
+        if changed:
+            raise DataError(
+                f"{self.path} was made with other {', '.join(changed)}: choose another --out, or "
+                f"delete it to begin anew."
+            )
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        command = " ".join(["python -m helpers.compare", *sys.argv[1:]])
+        run = {"date": now, "command": command, "threads": torch.get_num_threads()}
+        runs = [*old.get("runs", []), run | machine(lm)]
+        self._write(self.record, json.dumps(fixed | {"runs": runs}, indent=1))
+
+    def rows(self) -> list[dict]:
+        """The rows so far."""
+        if not self.path.exists():
+            return []
+        try:
+            table = pd.read_csv(self.path, dtype={"right": str}, keep_default_na=False)
+            return table.to_dict("records")
+        except (ValueError, OSError) as error:
+            raise DataError(
+                f"{self.path} is damaged ({error}): delete it to begin anew."
+            ) from error
+
+    def write(self, rows: Sequence[dict]) -> None:
+        """Replace the table by `rows`, all or nothing."""
+        text = io.StringIO()
+        pd.DataFrame(rows).round(6).to_csv(text, index=False, lineterminator="\n")
+        self._write(self.path, text.getvalue())
+
+    def _read_record(self) -> dict:
+        try:
+            return json.loads(self.record.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            if self.path.exists():
+                raise DataError(
+                    f"{self.path} lacks its {self.record.name}: choose another --out."
+                ) from error
+            return {}
+        except ValueError as error:
+            raise DataError(f"{self.record} is damaged: delete it and {self.path.name}.") from error
+
+    def _write(self, path: Path, text: str) -> None:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def _digest(task: Task, asked: Sequence[Example]) -> str:
+    """Template, training rows and questions in a few letters: another one means other data."""
+    content = [task.template, task.instruction, *task.train, *asked]
+    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
