@@ -77,7 +77,8 @@ def measure(
     Draw `d` uses seed `d`, for the examples and in training, and a larger number of shots adds
     examples to the smaller one. A row holds task, shots, draw, method, accuracy, `right` (a 1 or 0
     for each question, in order) and the measures of `methods.Outcome`. Zero-shot has one row, at 0
-    shots. Methods that cannot answer an open task are left out.
+    shots. Methods that cannot answer an open task are left out; in-context learning is, where a
+    draw is longer than the model's context.
 
     With `out`, a CSV file, each row is stored as soon as it is known, together with a JSON file
     of the same name that says how, with what and when; a second call goes on where the first was
@@ -88,6 +89,8 @@ def measure(
     unknown = set(methods) - set(METHODS)
     if unknown:
         raise DataError(f"There is no method {unknown.pop()!r}: choose among {', '.join(METHODS)}.")
+    if draws < 1 or not shots or min(shots) < 1:
+        raise DataError("A comparison needs at least 1 draw, and every draw at least 1 example.")
     asked = questions(task, items)
     for n in shots:
         task.draw(n, 0)  # too large a draw is found before the work, not after
@@ -98,7 +101,7 @@ def measure(
     for n, d, name in tqdm(cells, desc=task.name, leave=False):
         outcomes = METHODS[name](lm, task, task.draw(n, d), texts(asked), d)
         table += [_row(task, n, d, name, outcome, asked) for outcome in outcomes]
-        if store:
+        if store and outcomes:
             store.write(table)
     return pd.DataFrame(table, columns=COLUMNS)
 
@@ -106,8 +109,8 @@ def measure(
 def _cells(task, shots, draws, methods) -> Iterator[tuple[int, int, str]]:
     """What is to be done as (shots, draw, method), draw by draw, so that a part is of use too."""
     for d in range(draws):
-        for n in shots:
-            for name in methods:
+        for n in dict.fromkeys(shots):
+            for name in dict.fromkeys(methods):
                 if name in UNTAUGHT:
                     if d == 0 and n == shots[0]:
                         yield 0, 0, name
@@ -186,10 +189,7 @@ def difference(results: pd.DataFrame, a: str, b: str, shots: int) -> Difference:
 
     Raises `DataError` when the results hold no such rows or not the same draws.
     """
-    first, second = right(results, a, shots), right(results, b, shots)
-    if 1 not in (len(first), len(second)) and len(first) != len(second):
-        raise DataError(f"{a!r} and {b!r} have not the same draws at {shots} examples.")
-    gap = first.astype(float) - second
+    gap = _gap(results, a, b, shots)
     low, high = np.percentile(resample(gap), (2.5, 97.5))
     per_draw = gap.mean(1)
     wins, ties = int((per_draw > 0).sum()), int((per_draw == 0).sum())
@@ -197,15 +197,29 @@ def difference(results: pd.DataFrame, a: str, b: str, shots: int) -> Difference:
     return Difference(*bounds, wins, ties, len(gap), float(per_draw.min()))
 
 
+def _gap(results: pd.DataFrame, a: str, b: str, shots: int) -> np.ndarray:
+    """What is right of `a` minus what is right of `b`, as an array [draws, questions]."""
+    first, second = right(results, a, shots), right(results, b, shots)
+    rows = results[results["shots"] == shots]
+    draws = [set(rows[rows["method"] == name]["draw"]) for name in (a, b)]
+    if all(draws) and draws[0] != draws[1]:  # a method that is not taught fits every draw
+        raise DataError(f"{a!r} and {b!r} have not the same draws at {shots} examples.")
+    return first.astype(float) - second
+
+
 def crossing(results: pd.DataFrame, a: str, b: str) -> tuple[float, float, float]:
     """The number of examples from which `a` is ahead of `b`, with its 95 % interval.
 
     Between two measured numbers the difference is taken to be straight in log n. 0 means ahead from
     the first number on, infinity never ahead at the end; both bounds may be one of these.
+    Raises `DataError` when the two were not taught with the same numbers of examples and draws.
     """
     both = [set(results[results["method"] == name]["shots"]) for name in (a, b)]
-    shots = sorted(both[0] & both[1])
-    gaps = [right(results, a, n).astype(float) - right(results, b, n) for n in shots]
+    taught = [numbers - {0} for numbers in both if numbers != {0}]
+    shots = sorted(set.intersection(*taught)) if taught else []
+    if not shots:
+        raise DataError(f"These results hold {a!r} and {b!r} at no common number of examples.")
+    gaps = [_gap(results, a, b, n) for n in shots]
     curves = np.array([resample(gap) for gap in gaps]).T  # the same seed: the same new samples
     found = [_ahead_from(shots, curve) for curve in curves]
     low, high = np.percentile(found, (2.5, 97.5), method="nearest")

@@ -5,18 +5,22 @@ the answer and what ends it, and nothing of the question. As in scoring, example
 in one row without padding, each with its own positions, and a block mask keeps them apart. A row
 holds at most `budget` tokens, and the gradients of a batch's rows add up, so memory stays flat.
 
-From a command line: `python -m helpers.finetune --task NAME --shots N --out FOLDER`. On several
+From a command line: `python -m helpers.finetune --task NAME --shots N --out FOLDER`, or, instead of
+the model, `--changes FILE.csv` for a table of how far each of its matrices moved. On several
 processes: `accelerate launch --multi_gpu --num_processes 2 -m helpers.finetune …` (on a machine
 without GPUs too; `accelerate launch --cpu` starts a single process).
 """
 
 import argparse
 import copy
+import json
 import math
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +36,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from helpers import model as models
-from helpers.adapters import attach, require_bare, save
+from helpers.adapters import attach, change, require_bare, save
 from helpers.data import DataError, Example, Task, load_task
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
@@ -148,6 +152,17 @@ def completion_loss(model: torch.nn.Module, row: Row) -> torch.Tensor:
     return cross_entropy(logits.flatten(0, 1).float(), targets, reduction="sum")
 
 
+@torch.inference_mode()
+def token_losses(lm: LanguageModel, example: Encoded) -> np.ndarray:
+    """-log p of every token of an example but the first, given all before it, in nats.
+
+    Returns an array [tokens - 1]; the loss counts what begins at `example.start - 1`.
+    """
+    tokens = torch.tensor([example.tokens], device=lm.device)
+    logits = lm.model(tokens[:, :-1], use_cache=False).logits[0].float()
+    return cross_entropy(logits, tokens[0, 1:], reduction="none").cpu().numpy()
+
+
 def train(
     lm: LanguageModel,
     plan: Sequence[tuple[int, Sequence[Encoded]]],
@@ -252,11 +267,11 @@ def tune(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
     budget = budget or (256 if lm.device.type == "cpu" else 2048)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
-    silent = not _processes().is_main_process
+    silent = {} if _processes().is_main_process else {"disable": True}
     history, note = [], ""
     safe = latest = _kept(weights, method, lm)
     try:
-        with tqdm(loop, "fine-tuning", len(plan), leave=False, disable=silent) as bar:
+        with tqdm(loop, "fine-tuning", len(plan), leave=False, **silent) as bar:
             for record in bar:
                 history.append(record)
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
@@ -337,26 +352,56 @@ def _free_bytes(device: torch.device) -> int:
     return free
 
 
+def _store_changes(
+    path: str | Path, tuned: Tuned, base: LanguageModel, made: dict[str, object]
+) -> None:
+    """Write how far each matrix moved as CSV, and beside it as JSON how that was made."""
+    path = Path(path)
+    losses = {"losses": tuned.history.loss.round(4).to_list()}
+    date = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
+    threads = {"threads": torch.get_num_threads()}
+    record = json.dumps(made | losses | date | threads | models.machine(base)) + "\n"
+    table = change(tuned.lm, base).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file, text in ((path, table), (path.with_suffix(".json"), record)):
+            part = file.with_name(f".{file.name}.{os.getpid()}.part")
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, file)
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be written ({error.strerror}): give another --changes."
+        ) from error
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fine-tune on a draw of a task's examples and save the result, in one process or many."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m helpers.finetune", description=main.__doc__)
     parser.add_argument("--task", required=True)
     parser.add_argument("--shots", type=int, default=16, help="number of training examples")
-    parser.add_argument("--out", required=True, help="folder for the adapter and history.csv")
+    parser.add_argument("--out", help="folder for the adapter and history.csv")
+    parser.add_argument("--changes", help="CSV file for how far each matrix moved")
     parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
     parser.add_argument("--method", choices=METHODS, default="lora")
     for name, default in {"epochs": 4, "batch": 8, "rank": 8, "seed": 0, "budget": None}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--lr", type=float, default=1e-3)
     options = vars(parser.parse_args(arguments))
-    task, shots, out, name = (options.pop(key) for key in ("task", "shots", "out", "model"))
+    made = {"command": " ".join(["python -m helpers.finetune", *arguments])} | options
+    task, shots, name = (options.pop(key) for key in ("task", "shots", "model"))
+    out, changes = (options.pop(key) for key in ("out", "changes"))
+    if not (out or changes):
+        parser.error("nothing would be kept: give --out FOLDER, --changes FILE.csv, or both.")
     processes = _processes()  # before loading, because it settles which GPU is this process's
     try:
         task = load_task(task)
         examples = task.draw(shots, options["seed"])
         tuned = tune(models.load(name), task, examples, **options, keep_base=False)
-        if processes.is_main_process:
+        if processes.is_main_process and out:
             save(tuned.lm, out, tuned.history)
+        if processes.is_main_process and changes:
+            _store_changes(changes, tuned, models.load(name), made)
     except (ModelError, DataError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -366,7 +411,8 @@ def main(arguments: list[str] | None = None) -> int:
         loss = tuned.history.loss.to_list() or [math.nan]
         print(
             f"{len(loss)} steps on {shots} examples in {processes.num_processes} process(es): "
-            f"loss {loss[0]:.3f} -> {loss[-1]:.3f}; saved in {out}"
+            f"loss {loss[0]:.3f} -> {loss[-1]:.3f}; saved in "
+            f"{' and '.join(filter(None, (out, changes)))}"
         )
     return 0
 

@@ -29,13 +29,13 @@ from threadpoolctl import threadpool_limits
 from helpers import finetune
 from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
-from helpers.prompts import count_tokens, fit, nearest, plain
+from helpers.prompts import PromptTooLong, nearest, plain
 from helpers.scoring import answer, batch_calibration, predict, score_labels
 
 SHOWN = 256  # how often examples are shown in fine-tuning, all passes together
 MOST_EPOCHS = 16
 RECIPE = {"batch": 8, "rank": 8}
-RATES = {"lora": 1e-3, "full": 1e-3}  # of AdamW; of Adafactor, relative to a matrix's size
+RATES = {"lora": 1e-3, "full": 2e-3}  # of AdamW; of Adafactor, relative to a matrix's size
 NEIGHBOURS = 8  # demonstrations for each query
 PROBE_LAYER = 2 / 3  # of the model's depth
 ANSWER_TOKENS = 8  # room for a written answer
@@ -73,7 +73,7 @@ def zero_shot(lm, task, drawn, queries, seed) -> list[Outcome]:
 
 
 def in_context(lm, task, drawn, queries, seed) -> list[Outcome]:
-    """The draw as demonstrations, as many as the context holds; plain and batch-calibrated."""
+    """The draw as demonstrations, plain and batch-calibrated; nothing where it does not fit."""
     return _prompted("in-context", lm, task, drawn, queries)
 
 
@@ -159,13 +159,11 @@ def _hidden_state(lm: LanguageModel, prompt: str) -> np.ndarray:
 
 def _prompted(name, lm, task, drawn: Sequence[Example], queries) -> list[Outcome]:
     """Ask with one list of demonstrations; where the task has labels, calibrated as well."""
-    longest = max(queries, key=lambda query: count_tokens(lm.tokenizer, query))
-    words = [count_tokens(lm.tokenizer, task.word(label)) for label in task.labels]
-    room = lm.context - max(words, default=ANSWER_TOKENS) - 1
-    kept = fit(lm.tokenizer, task, drawn, longest, room)
-    note = "" if len(kept) == len(drawn) else f"{len(kept)} of {len(drawn)} fit the context"
-    plainly, scores = _ask(name, lm, task, kept, queries)
-    plainly = plainly._replace(stored_bytes=len(plain(task, kept, "").encode()), note=note)
+    try:
+        plainly, scores = _ask(name, lm, task, drawn, queries)
+    except PromptTooLong:
+        return []  # fewer demonstrations would be another draw
+    plainly = plainly._replace(stored_bytes=len(plain(task, drawn, "").encode()))
     if scores is None:
         return [plainly]
     calibrated = predict(task, batch_calibration(scores))

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,6 +17,11 @@ from helpers import methods
 from helpers.data import DataError, Example, Task
 from helpers.model import LanguageModel, checksum, machine
 
+NUMBERS = [
+    *("shots", "draw", "accuracy"),
+    *(name for name in methods.Outcome._fields if name not in ("method", "answers", "note")),
+]
+
 
 class Store:
     """The CSV file `path` with its JSON file, which hold the results of one task and one setting.
@@ -26,9 +32,12 @@ class Store:
     def __init__(self, path: str | Path, lm: LanguageModel, task: Task, asked: Sequence[Example]):
         self.path = Path(path)
         self.record = self.path.with_suffix(".json")
+        self.questions = len(asked)
+        if self.path.suffix != ".csv":
+            raise DataError(f"{path} is no name for a table: give one that ends in .csv.")
         fixed = {
             "task": task.name,
-            "questions": len(asked),
+            "questions": self.questions,
             "data": _digest(task, asked),
             "model": lm.name,
             "weights": checksum(lm.model)[:16],
@@ -39,10 +48,12 @@ class Store:
         if changed:
             raise DataError(
                 f"{self.path} was made with other {', '.join(changed)}: choose another --out, or "
-                f"delete it to begin anew."
+                f"delete it and {self.record.name} to begin anew."
             )
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        command = " ".join(["python -m helpers.compare", *sys.argv[1:]])
+        command = "none: called by a program"
+        if Path(sys.argv[0]).name == "compare.py":
+            command = shlex.join(["python", "-m", "helpers.compare", *sys.argv[1:]])
         run = {"date": now, "command": command, "threads": torch.get_num_threads()}
         runs = [*old.get("runs", []), run | machine(lm)]
         self._write(self.record, json.dumps(fixed | {"runs": runs}, indent=1))
@@ -53,10 +64,13 @@ class Store:
             return []
         try:
             table = pd.read_csv(self.path, dtype={"right": str}, keep_default_na=False)
+            table[NUMBERS].astype(float)
+            if not table["right"].str.fullmatch(f"[01]{{{self.questions}}}").all():
+                raise ValueError("a row is cut")
             return table.to_dict("records")
-        except (ValueError, OSError) as error:
+        except (ValueError, KeyError, OSError) as error:
             raise DataError(
-                f"{self.path} is damaged ({error}): delete it to begin anew."
+                f"{self.path} is damaged ({str(error).strip()}): delete it to begin anew."
             ) from error
 
     def write(self, rows: Sequence[dict]) -> None:
@@ -67,13 +81,18 @@ class Store:
 
     def _read_record(self) -> dict:
         try:
-            return json.loads(self.record.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            old = json.loads(self.record.read_text(encoding="utf-8"))
+            if not (isinstance(old, dict) and isinstance(old.get("runs"), list)):
+                raise ValueError("no runs")
+            return old
+        except (FileNotFoundError, NotADirectoryError) as error:
             if self.path.exists():
                 raise DataError(
                     f"{self.path} lacks its {self.record.name}: choose another --out."
                 ) from error
             return {}
+        except OSError as error:
+            raise DataError(f"{self.record} cannot be read ({error.strerror}).") from error
         except ValueError as error:
             raise DataError(f"{self.record} is damaged: delete it and {self.path.name}.") from error
 

@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from peft import PeftModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
-from helpers import finetune, model, prompts, scoring
+from helpers import adapters, finetune, model, prompts, scoring
 from helpers.data import Example, Task, load_task, texts
 from helpers.finetune import completion_loss, encode_examples, rows, tune
 from helpers.model import LanguageModel, ModelError, checksum
@@ -107,6 +106,15 @@ def test_the_output_head_runs_only_where_the_loss_is(tiny):
     (row,) = rows(encoded, 1000)
     completion_loss(tiny.model, row)
     assert seen == [told(encoded)] and row.tokens.shape[1] > 2 * told(encoded)
+
+
+def test_token_losses_add_up_to_the_loss_where_it_counts(tiny):
+    (encoded,) = encode_examples(tiny, TASK, EXAMPLES[:1])
+    losses = finetune.token_losses(tiny, encoded)
+    assert losses.shape == (len(encoded.tokens) - 1,) and (losses > 0).all()
+    (row,) = rows([encoded], 1000)
+    counted = losses[encoded.start - 1 :].sum()
+    assert counted == pytest.approx(completion_loss(tiny.model, row).item(), abs=1e-4)
 
 
 # Packing and accumulation change nothing
@@ -284,112 +292,17 @@ def test_half_precision_passes_train_float32_weights(tiny, monkeypatch):
     assert tiny.model.dtype == torch.bfloat16
 
 
-# The base, saving and loading
+# The base
 
 
-def test_the_base_is_never_changed(tiny):
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_base_is_never_changed(tiny, method):
     before, layout = checksum(tiny.model), str(tiny.model)
     asked = [w.requires_grad for w in tiny.model.parameters()]
-    lora, full = (tune(tiny, TASK, EXAMPLES, method).lm for method in ("lora", "full"))
-    base = finetune.detach(lora)
-    assert checksum(tiny.model) == checksum(base.model) == before != checksum(full.model)
-    assert str(tiny.model) == str(base.model) == layout and base.name == tiny.name
+    tuned = tune(tiny, TASK, EXAMPLES, method).lm
+    assert checksum(tiny.model) == before != checksum(tuned.model)
+    assert str(tiny.model) == layout
     assert [w.requires_grad for w in tiny.model.parameters()] == asked
-    shared = {w.data_ptr() for w in tiny.model.parameters()}
-    assert shared == {w.data_ptr() for w in base.model.parameters()}  # no second copy in memory
-    assert shared < {w.data_ptr() for w in lora.model.parameters()}
-    assert isinstance(lora.model, PeftModel)  # and still adapted after detaching
-    asked = texts(EXAMPLES)
-    own, detached, adapted = (scoring.score_labels(m, TASK, [], asked) for m in (tiny, base, lora))
-    assert (own == detached).all() and np.abs(adapted - own).max() > 1e-3
-
-
-def test_an_adapter_comes_back_the_same(tiny, tmp_path):
-    before = checksum(tiny.model)
-    tuned = tune(tiny, TASK, EXAMPLES)
-    folder = tmp_path / "deep" / "adapter"
-    finetune.save(tuned.lm, folder, tuned.history)
-    loaded = finetune.load(tiny, folder)
-    asked = texts(EXAMPLES)
-    expected = scoring.score_labels(tuned.lm, TASK, [], asked)
-    assert (scoring.score_labels(loaded, TASK, [], asked) == expected).all()
-    assert loaded.name == tuned.lm.name and checksum(tiny.model) == before
-    kept = pd.read_csv(folder / "history.csv")
-    np.testing.assert_allclose(kept.loss, tuned.history.loss)
-    assert (
-        json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-        == tiny.name
-    )
-    finetune.save(tune(tiny, TASK, EXAMPLES, seed=1).lm, folder)  # replaces, leaves nothing behind
-    assert not (folder / "history.csv").exists()
-    assert [path.name for path in folder.parent.iterdir()] == ["adapter"]
-
-
-def test_a_whole_model_comes_back_the_same(tiny, tmp_path):
-    tuned = tune(tiny, TASK, EXAMPLES, "full").lm
-    finetune.save(tuned, tmp_path / "whole")
-    assert checksum(model.load(str(tmp_path / "whole")).model) == checksum(tuned.model)
-
-
-def test_saving_never_overwrites_something_else(tiny, tmp_path):
-    (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(ModelError, match="holds other files"):
-        finetune.save(tiny, tmp_path)
-    with pytest.raises(ModelError, match="could not be saved"):
-        finetune.save(tiny, tmp_path / "letter.txt" / "below")
-    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
-
-
-def test_a_failed_save_keeps_the_earlier_one(tiny, tmp_path, monkeypatch):
-    tuned = tune(tiny, TASK, EXAMPLES, epochs=1)
-    folder = tmp_path / "adapter"
-    finetune.save(tuned.lm, folder)
-    before = (folder / finetune.ADAPTER).read_bytes()
-
-    def full_disk(*_, **__):
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full_disk)
-    with pytest.raises(ModelError, match="No space left"):
-        finetune.save(tune(tiny, TASK, EXAMPLES, seed=1).lm, folder, tuned.history)
-    assert (folder / finetune.ADAPTER).read_bytes() == before
-    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"kind": "llama", "hidden_size": 64},
-        {"kind": "llama", "num_hidden_layers": 2},
-        {"kind": "llama", "num_hidden_layers": 4},
-        {"kind": "gpt2"},
-    ],
-    ids=["wider", "shallower", "deeper", "another family"],
-)
-def test_an_adapter_that_does_not_fit_is_refused(tiny, make_tiny, other, tmp_path):
-    base = make_tiny(**other)
-    finetune.save(tune(tiny, TASK, EXAMPLES, epochs=1).lm, tmp_path / "adapter")
-    with pytest.raises(ModelError, match=f"made for llama and does not fit {base.name}"):
-        finetune.load(base, tmp_path / "adapter")
-
-
-def test_a_missing_or_damaged_adapter_is_named(tiny, tmp_path):
-    folder = tmp_path / "adapter"
-    with pytest.raises(ModelError, match="holds no adapter"):
-        finetune.load(tiny, folder)
-    finetune.save(tune(tiny, TASK, EXAMPLES, epochs=1).lm, folder)
-    state = load_file(folder / finetune.ADAPTER)
-    state.popitem()
-    save_file(state, folder / finetune.ADAPTER)
-    with pytest.raises(ModelError, match="does not fit"):
-        finetune.load(tiny, folder)
-    whole = (folder / finetune.ADAPTER).read_bytes()
-    (folder / finetune.ADAPTER).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ModelError, match="is damaged"):
-        finetune.load(tiny, folder)
-    (folder / finetune.ADAPTER_CONFIG).write_text("{")
-    with pytest.raises(ModelError, match="is damaged"):
-        finetune.load(tiny, folder)
 
 
 # Errors
@@ -407,8 +320,6 @@ def test_errors_say_what_to_do(tiny, monkeypatch):
     adapted = tune(tiny, TASK, EXAMPLES, epochs=1).lm
     with pytest.raises(ValueError, match="has an adapter already"):
         tune(adapted, TASK, EXAMPLES)
-    with pytest.raises(ValueError, match="has no adapter"):
-        finetune.detach(tiny)
     monkeypatch.setattr(finetune, "_free_bytes", lambda device: 10_000_000)
     with pytest.raises(ModelError, match=r"needs about 0\.6 GB more memory, but 0\.0 GB are free"):
         tune(tiny, TASK, EXAMPLES, "full")
@@ -420,12 +331,47 @@ def test_the_command_line_reports_an_error_in_one_line(capsys, tmp_path):
     assert "There is no task 'nonsense'" in line and not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_command_line_stores_how_far_each_matrix_moved(
+    tiny, tmp_path, monkeypatch, capsys, method
+):
+    adapters.save(tiny, tmp_path / "base")
+    monkeypatch.setenv("MODEL", str(tmp_path / "base"))
+    options = f"--task past_tense --shots 8 --epochs 2 --lr 0.01 --method {method} --changes"
+    file = tmp_path / "deep" / "moved.csv"
+    assert finetune.main([*options.split(), str(file)]) == 0
+    assert str(file) in capsys.readouterr().out
+    task = load_task("past_tense")
+    same = tune(tiny, task, task.draw(8, 0), method, epochs=2, lr=0.01)
+    table, expected = pd.read_csv(file), adapters.change(same.lm, tiny)
+    pd.testing.assert_frame_equal(table, expected, rtol=1e-3)
+    assert len(table) == 21 and (table.relative > 0).all()
+    (line,) = file.with_suffix(".json").read_text().splitlines()
+    record = json.loads(line)
+    assert record["command"] == f"python -m helpers.finetune {options} {file}"
+    assert record["losses"] == same.history.loss.round(4).to_list()
+    assert {"date", "torch", "device", "threads", "lr"} <= set(record)
+    assert sorted(path.name for path in file.parent.iterdir()) == ["moved.csv", "moved.json"]
+
+
+def test_the_command_line_keeps_something_or_refuses(capsys, tmp_path, monkeypatch, tiny):
+    with pytest.raises(SystemExit):
+        finetune.main(["--task", "past_tense"])
+    assert "give --out FOLDER, --changes FILE.csv, or both" in capsys.readouterr().err
+    adapters.save(tiny, tmp_path / "base")
+    monkeypatch.setenv("MODEL", str(tmp_path / "base"))
+    (tmp_path / "file").touch()
+    options = ["--task", "past_tense", "--shots", "4", "--epochs", "1", "--changes"]
+    assert finetune.main([*options, str(tmp_path / "file" / "moved.csv")]) == 1
+    assert "cannot be written" in capsys.readouterr().err.splitlines()[-1]
+
+
 # Several processes, and the real model
 
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys):
-    finetune.save(tiny, tmp_path / "base")
+    adapters.save(tiny, tmp_path / "base")
     monkeypatch.setenv("MODEL", str(tmp_path / "base"))
     options = "--task past_tense --shots 13 --epochs 3 --batch 4 --lr 0.01 --budget 64"
     launch = (
@@ -450,7 +396,7 @@ def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys
     np.testing.assert_allclose(two.loss, one.loss, atol=1e-4)
     np.testing.assert_allclose(two.grad_norm, one.grad_norm, rtol=1e-3)
     np.testing.assert_array_equal(two.tokens, one.tokens)
-    weights = [load_file(tmp_path / out / finetune.ADAPTER) for out in ("one", "two")]
+    weights = [load_file(tmp_path / out / adapters.ADAPTER) for out in ("one", "two")]
     for name, weight in weights[0].items():
         torch.testing.assert_close(weights[1][name], weight, atol=1e-4, rtol=1e-3)
 
@@ -465,11 +411,11 @@ def test_the_real_model_learns_and_its_base_stays(lm, tmp_path):
     assert tuned.history.loss.iloc[-2:].mean() < 0.5 * tuned.history.loss.iloc[:2].mean()
     assert re.match(r"SmolLM2", tuned.lm.name)
     np.testing.assert_allclose(tuned.history.loss[:1], padded.history.loss[:1], atol=1e-4)
-    assert checksum(finetune.detach(tuned.lm).model) == checksum(lm.model) == before
-    finetune.save(tuned.lm, tmp_path / "adapter")
-    assert (tmp_path / "adapter" / finetune.ADAPTER).stat().st_size < 12e6
+    assert checksum(adapters.detach(tuned.lm).model) == checksum(lm.model) == before
+    adapters.save(tuned.lm, tmp_path / "adapter")
+    assert (tmp_path / "adapter" / adapters.ADAPTER).stat().st_size < 12e6
     expected = scoring.score_labels(tuned.lm, task, [], asked)
-    loaded = finetune.load(lm, tmp_path / "adapter")
+    loaded = adapters.load(lm, tmp_path / "adapter")
     np.testing.assert_allclose(scoring.score_labels(loaded, task, [], asked), expected, atol=1e-5)
 
 

@@ -1,5 +1,6 @@
 """The word pairs are what their card says, and no held-out pair can be read off the train rows."""
 
+import random
 import re
 import unicodedata
 from pathlib import Path
@@ -19,7 +20,9 @@ TASKS = [
     "country_language",
     "comparative",
     "verb_person",
+    "verbs",
 ]
+TRAIN_SIZES = dict.fromkeys(TASKS, 40) | {"category": 80, "verbs": 256}
 CATEGORIES = {"animal", "body", "clothing", "colour", "fruit", "music", "tool", "vehicle"}
 FIELDS = ["What", "How made", "Columns", "Size", "Split", "Licence", "Known limits"]
 
@@ -29,14 +32,30 @@ IRREGULAR_PLURALS = {
     "sheep", "deer", "aircraft", "series", "species", "quiz",
 }  # fmt: skip
 IRREGULAR_PAST = {
-    "begin", "bend", "bite", "blow", "break", "bring", "build", "buy", "catch", "choose",
-    "come", "creep", "cut", "dig", "do", "draw", "drink", "drive", "eat", "fall", "feed",
-    "feel", "fight", "find", "fly", "forget", "freeze", "give", "go", "grow", "have", "hear",
-    "hide", "hold", "keep", "know", "lead", "leave", "lend", "lose", "make", "mean", "meet",
-    "pay", "put", "ride", "ring", "rise", "run", "say", "see", "sell", "send", "shake", "shoot",
-    "sing", "sit", "sleep", "slide", "speak", "spend", "stand", "steal", "stick", "sweep",
-    "swim", "swing", "take", "teach", "tear", "tell", "think", "throw", "wear", "win", "write",
+    "arise", "babysit", "bear", "beat", "become", "befall", "begin", "behold", "bend", "bind",
+    "bite", "bleed", "blow", "break", "breed", "bring", "build", "burst", "buy", "cast", "catch",
+    "choose", "cling", "come", "creep", "cut", "deal", "dig", "do", "draw", "drink", "drive",
+    "eat", "fall", "feed", "feel", "fight", "find", "flee", "fling", "fly", "foretell", "forget",
+    "forsake", "freeze", "give", "go", "grind", "grow", "have", "hear", "hide", "hit", "hold",
+    "hurt", "keep", "know", "lay", "lead", "leave", "lend", "let", "lose", "make", "mean", "meet",
+    "mishear", "mislay", "misread", "misunderstand", "offset", "outgrow", "overcome", "overhear",
+    "overpay", "override", "overshoot", "oversleep", "overthrow", "pay", "prepay", "proofread",
+    "put", "read", "regrow", "repay", "reread", "reset", "reshoot", "resit", "retell", "rethink",
+    "rewind", "ride", "ring", "rise", "run", "say", "see", "seek", "sell", "send", "set", "shake",
+    "shed", "shoot", "shrink", "shut", "sing", "sink", "sit", "sleep", "slide", "sling", "slink",
+    "slit", "speak", "spend", "spin", "spit", "split", "spread", "stand", "steal", "stick",
+    "sting", "stride", "strike", "string", "swear", "sweep", "swim", "swing", "take", "teach",
+    "tear", "tell", "think", "throw", "thrust", "tread", "undercut", "understand", "unfreeze",
+    "unwind", "uphold", "upset", "waylay", "wear", "weep", "win", "withhold", "withstand", "wring",
+    "write",
 }  # fmt: skip
+# Verbs of several syllables that double their last letter: the last syllable is stressed, or
+# British spelling wants it (travel, worship).
+DOUBLING_PAST = {
+    "admit", "cancel", "commit", "control", "equip", "fulfil", "kidnap", "occur", "patrol",
+    "permit", "prefer", "quarrel", "rebel", "regret", "signal", "travel", "worship",
+}  # fmt: skip
+PAST_TASKS = ["past_tense", "verbs"]
 IRREGULAR_COMPARATIVES = {"good": "better", "bad": "worse"}
 VES = {"knife", "wife", "life", "leaf", "wolf", "shelf", "half", "loaf", "thief", "calf"}
 OES = {"tomato", "potato", "hero"}
@@ -91,9 +110,36 @@ def test_default_pandas_reading_loses_nothing(pairs):
 @pytest.mark.parametrize("task", TASKS)
 def test_split_sizes(pairs, task):
     sizes = pairs[pairs.task == task].split.value_counts()
-    assert sizes["train"] == (80 if task == "category" else 40)
+    assert sizes["train"] == TRAIN_SIZES[task]
     assert sizes["held_out"] >= 40
     assert sizes.sum() >= 80
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_train_rows_come_first(pairs, task):
+    split = pairs[pairs.task == task].split.tolist()
+    assert split == sorted(split, reverse=True)
+
+
+def relatives(one: str, other: str) -> bool:
+    """Whether one verb ends in the other: undo and do, overtake and take, also beat and eat."""
+    return one != other and (one.endswith(other) or other.endswith(one))
+
+
+def test_the_split_of_the_verbs_is_the_one_that_their_card_tells(pairs):
+    rows = pairs[pairs.task == "verbs"]
+    order = sorted(rows.text)
+    random.Random(20262).shuffle(order)
+    alone = [verb for verb in order if not any(relatives(verb, other) for other in order)]
+    held_out = alone[:60]
+    train = [verb for verb in order if verb not in held_out]
+    assert rows[rows.split == "held_out"].text.tolist() == held_out
+    assert rows[rows.split == "train"].text.tolist() == train
+    assert len(train) == 256
+
+
+def test_the_verbs_hold_every_past_tense_with_the_same_answer(pairs):
+    assert answers(pairs, "past_tense").items() <= answers(pairs, "verbs").items()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -159,6 +205,13 @@ def test_no_held_out_pair_contains_a_train_pair(pairs, task):
         or all(x.startswith(y) for x, y in zip(long, short, strict=True))
     ]
     assert leaks == []
+
+
+def test_no_verb_has_a_relative_across_the_split(pairs):
+    # "undo" in train would teach "do", also where only one of the two is spelt by the rule.
+    rows = pairs[pairs.task == "verbs"]
+    train, held_out = (rows[rows.split == split].text for split in ("train", "held_out"))
+    assert [(a, b) for a in train for b in held_out if relatives(a, b)] == []
 
 
 @pytest.mark.parametrize("task", sorted(set(TASKS) - {"category", "country_language"}))
@@ -234,10 +287,24 @@ def with_e_ending(word: str, ending: str) -> str:
     return re.sub("(?<![aeiou])y$", "i", doubled(word)) + ending
 
 
-def test_past_tenses_follow_the_rule_or_are_named_irregular(pairs):
-    for verb, past in answers(pairs, "past_tense").items():
-        regular = past == with_e_ending(verb, "ed")
-        assert regular is (verb not in IRREGULAR_PAST), verb
+def regular_past(verb: str) -> str:
+    """visit, visited; travel, travelled; panic, panicked."""
+    if verb in DOUBLING_PAST:
+        return verb + verb[-1] + "ed"
+    return with_e_ending(re.sub("ic$", "ick", verb), "ed")
+
+
+@pytest.mark.parametrize("task", PAST_TASKS)
+def test_past_tenses_follow_the_rule_or_are_named_irregular(pairs, task):
+    for verb, past in answers(pairs, task).items():
+        assert (past == regular_past(verb)) is (verb not in IRREGULAR_PAST), verb
+
+
+def test_no_verb_is_named_that_is_not_there(pairs):
+    verbs = answers(pairs, "verbs")
+    assert set(verbs) >= IRREGULAR_PAST | DOUBLING_PAST
+    once = {verb for verb in verbs if with_e_ending(verb, "ed") == verbs[verb]}
+    assert not once & DOUBLING_PAST  # they would be spelt by the rule of one syllable anyway
 
 
 def test_comparatives_follow_a_rule(pairs):
@@ -289,12 +356,32 @@ def test_card_table_agrees_with_the_file(pairs):
 
 def test_card_counts_named_in_the_limits(pairs):
     limits = " ".join(card("word_pairs.csv")["Known limits"].split())
-    past, more = (pairs[pairs.task == t] for t in ("past_tense", "comparative"))
-    assert f"{(~past.text.isin(IRREGULAR_PAST)).sum()} of the {len(past)} past tenses" in limits
-    assert f"{more.label.str.startswith('more ').sum()} of the {len(more)} comparatives" in limits
+    for task in PAST_TASKS:
+        rows = pairs[pairs.task == task]
+        regular = (~rows.text.isin(IRREGULAR_PAST)).sum()
+        assert f"{regular} of the {len(rows)} in `{task}`" in limits
+    more = pairs[pairs.task == "comparative"].label
+    assert f"{more.str.startswith('more ').sum()} of the {len(more)} comparatives" in limits
     speakers = pairs[pairs.task == "country_language"].label.value_counts()
     for language, count in speakers[speakers >= 10].items():
         assert re.search(rf"\b{count} (countries speak )?{language}\b", limits)
+
+
+def test_card_tells_how_alike_the_parts_of_the_verbs_are(pairs):
+    told = " ".join(card("word_pairs.csv")["Split"].split())
+    rows = pairs[pairs.task == "verbs"]
+    shares = {}
+    for split, name in (("train", "train verbs"), ("held_out", "held out")):
+        regular = ~rows[rows.split == split].text.isin(IRREGULAR_PAST)
+        shares[split] = regular.mean()
+        assert (
+            f"{regular.sum()} of the {len(regular)} {name} are regular ({regular.mean():.0%}"
+            in told.replace(" %", "%")
+        )
+    assert abs(shares["train"] - shares["held_out"]) < 0.1
+    past = pairs[pairs.task == "past_tense"]
+    taught = past[past.split == "held_out"].text.isin(rows[rows.split == "train"].text)
+    assert f"{taught.sum()} of its {len(taught)} held-out verbs are `train` rows of `verbs`" in told
 
 
 def test_claims_are_28_with_ids_of_their_group():
