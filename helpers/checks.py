@@ -4,10 +4,14 @@ Every check prints one line that begins with "Right", "Not yet" or "Not attempte
 nothing.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
+import pandas as pd
+import torch
 
+from helpers import compare
 from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import plain
@@ -122,3 +126,72 @@ def label_score(
         elif abs(score + truth) < 0.01:
             problem = "the sign is wrong: a log-likelihood is never positive."
     _tell(score is not None, problem, f"the log-likelihood of {label!r} is {truth:.3f} nats.")
+
+
+def adapter_weights(matrix: torch.nn.Linear, rank: int, count: int | None) -> None:
+    """Check how many weights an adapter of `rank` puts beside one matrix."""
+    wide, narrow = matrix.in_features, matrix.out_features
+    truth, problem = rank * (wide + narrow), None
+    if count != truth:
+        problem = f"{count} is not the size of A and B together."
+        if count == wide * narrow:
+            problem = "that is the matrix itself, which stays as it is; count A and B."
+        elif count in (rank * wide, rank * narrow):
+            problem = "that is only one of the two thin matrices; add the other."
+        elif count == rank**2 * wide * narrow:
+            problem = "the sizes of A and B add up; they are not multiplied."
+    share = truth / (wide * narrow)
+    _tell(count is not None, problem, f"{truth:,} weights, {share:.1%} of the matrix beside it.")
+
+
+def learning_rate(
+    teach: Callable[[float], Iterable[float]], rate: float | None, below: float
+) -> None:
+    """Check that a training with the learner's rate ends with a loss below a bound.
+
+    `teach(rate)` trains a fresh model and gives the loss at each step.
+    """
+    problem, losses = None, [math.nan]
+    if rate is not None and not 0 < rate < math.inf:
+        problem = "a learning rate is a number above 0."
+    elif rate is not None:
+        losses = list(teach(rate))
+        problem = _rate_problem(losses, below)
+    _tell(rate is not None, problem, f"the loss falls from {losses[0]:.2f} to {losses[-1]:.2f}.")
+
+
+def _rate_problem(losses: Sequence[float], below: float) -> str | None:
+    first, last = losses[0], losses[-1]
+    if last < below:
+        return None
+    path = f"the loss goes from {first:.2f} to {last:.2f}, not below {below:g}"
+    highest = float(np.max(losses))  # nan where one is nan
+    if not highest <= 1.5 * first:
+        return f"{path}, and on the way it jumps to {highest:.2f}: the rate is too large."
+    return f"{path}, and it never jumps: the rate is too small."
+
+
+def wins(results: pd.DataFrame, a: str, b: str, shots: int, count: int | None) -> None:
+    """Check in how many draws method `a` is right more often than `b`."""
+    truth, problem = compare.difference(results, a, b, shots), None
+    if count != truth.wins:
+        problem = f"{count} is not the number of draws in which {a} is ahead."
+        if count == truth.draws - truth.wins - truth.ties:
+            problem = f"that is how often {b} is ahead; turn the comparison round."
+        elif truth.ties and count == truth.wins + truth.ties:
+            problem = "a tie is not a win."
+    _tell(count is not None, problem, f"{a} is ahead in {truth.wins} of {truth.draws} draws.")
+
+
+def mean_difference(
+    results: pd.DataFrame, a: str, b: str, shots: int, difference: float | None
+) -> None:
+    """Check the mean paired difference of method `a` minus `b`, worked out by hand."""
+    truth, problem = compare.difference(results, a, b, shots), None
+    if difference is not None and not abs(difference - truth.mean) < 5e-4:  # so that nan is wrong
+        problem = f"{difference:.4f} is not the mean difference."
+        if abs(difference + truth.mean) < 5e-4:
+            problem = f"the sign is wrong: take {b} away from {a}."
+        elif abs(difference) >= 1:
+            problem = "take the mean over draws and questions, not the sum."
+    _tell(difference is not None, problem, f"{truth}.")

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from helpers import model as models
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
-from helpers.methods import CLOSED_ONLY, METHODS, UNTAUGHT, Outcome
+from helpers.methods import CLOSED_ONLY, METHODS, SHOWN, UNTAUGHT, Outcome
 from helpers.model import LanguageModel, ModelError
 from helpers.scoring import answer
 from helpers.store import Store
@@ -71,6 +71,7 @@ def measure(
     methods: Sequence[str] = tuple(METHODS),
     items: int | None = None,
     out: str | Path | None = None,
+    shown: int = SHOWN,
 ) -> pd.DataFrame:
     """Teach every draw to every method and ask each the same questions; one tidy row for each.
 
@@ -78,7 +79,8 @@ def measure(
     examples to the smaller one. A row holds task, shots, draw, method, accuracy, `right` (a 1 or 0
     for each question, in order) and the measures of `methods.Outcome`. Zero-shot has one row, at 0
     shots. Methods that cannot answer an open task are left out; in-context learning is, where a
-    draw is longer than the model's context.
+    draw is longer than the model's context. `shown` bounds the training: so many examples are shown
+    in all passes together, so every number of shots gets about as many steps.
 
     With `out`, a CSV file, each row is stored as soon as it is known, together with a JSON file
     of the same name that says how, with what and when; a second call goes on where the first was
@@ -94,12 +96,12 @@ def measure(
     asked = questions(task, items)
     for n in shots:
         task.draw(n, 0)  # too large a draw is found before the work, not after
-    store = Store(out, lm, task, asked) if out else None
+    store = Store(out, lm, task, asked, shown) if out else None
     table = store.rows() if store else []
     known = {(row["shots"], row["draw"], row["from"]) for row in table}
     cells = [cell for cell in _cells(task, shots, draws, methods) if cell not in known]
     for n, d, name in tqdm(cells, desc=task.name, leave=False):
-        outcomes = METHODS[name](lm, task, task.draw(n, d), texts(asked), d)
+        outcomes = METHODS[name](lm, task, task.draw(n, d), texts(asked), d, shown)
         table += [_row(task, n, d, name, outcome, asked) for outcome in outcomes]
         if store and outcomes:
             store.write(table)
@@ -125,6 +127,17 @@ def _row(task, shots, draw, name, outcome: Outcome, asked: Sequence[Example]) ->
     del measures["answers"]
     bits = "".join("01"[r] for r in right)
     return row | {"accuracy": float(np.mean(right)), "right": bits} | measures
+
+
+def stored(name: str) -> pd.DataFrame:
+    """A full-size result from `data/results`; the JSON file beside it says how it was made.
+
+    Raises `DataError` when there is none of this name.
+    """
+    path = DATA / "results" / f"{name}.csv"
+    if not path.exists():
+        raise DataError(f"{path} does not exist: make it with python -m helpers.compare.")
+    return pd.read_csv(path, dtype={"right": str}, keep_default_na=False)
 
 
 def right(results: pd.DataFrame, method: str, shots: int) -> np.ndarray:
@@ -342,6 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--shots", type=int, nargs="+", default=[8, 32, 128, 256])
     parser.add_argument("--items", type=int, default=96, help="number of held-out questions")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--shown", type=int, default=SHOWN, help="examples shown in fine-tuning")
     parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
     parser.add_argument("--out", help="CSV file (default: data/results/TASK.csv); goes on with it")
     options = parser.parse_args(arguments)
@@ -349,9 +363,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         task = load_task(options.task)
         lm = models.load(options.model)
-        results = measure(
-            lm, task, options.shots, options.draws, options.methods, options.items, out
-        )
+        chosen = options.methods, options.items, out, options.shown
+        results = measure(lm, task, options.shots, options.draws, *chosen)
     except (ModelError, DataError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -242,7 +242,7 @@ def tune(
     keeps a row and a column per matrix where Adam keeps two more copies, and whose `lr` is relative
     to the size of each matrix; `keep_base=False` spares the copy and trains `lm`'s own weights.
     Dropout stays off. `seed` decides the order of the examples and the adapter's start. `budget` is
-    the number of tokens per pass (256 on a CPU): it bounds memory, not the result. `packed=False`
+    the number of tokens per pass (128 on a CPU): it bounds memory, not the result. `packed=False`
     pads instead.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
@@ -265,7 +265,7 @@ def tune(
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
-    budget = budget or (256 if lm.device.type == "cpu" else 2048)
+    budget = budget or (128 if lm.device.type == "cpu" else 2048)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
     silent = {} if _processes().is_main_process else {"disable": True}
     history, note = [], ""

@@ -1,9 +1,10 @@
 """Every way to teach the same draw of examples, each answering the same questions.
 
-A method is a function `method(lm, task, drawn, queries, seed) -> list of Outcome`: it may learn
-from `drawn` and sees of the held-out items their texts only. Where a task has labels, a method
-chooses among them; where it is open, the model writes the answer (greedily, to the end of the
-line). A method may return several outcomes that share their work.
+A method is a function `method(lm, task, drawn, queries, seed, shown) -> list of Outcome`: it may
+learn from `drawn` and sees of the held-out items their texts only. Where a task has labels, a
+method chooses among them; where it is open, the model writes the answer (greedily, to the end of
+the line). Fine-tuning is shown an example `shown` times, all examples and passes together. A method
+may return several outcomes that share their work.
 
 The settings below are the same for every task, and none was chosen on held-out items. Batch, rank
 and the rate of 1e-3 did well on another task (banking questions); 2 and 4 passes and rates of 5e-4,
@@ -32,7 +33,7 @@ from helpers.model import LanguageModel
 from helpers.prompts import PromptTooLong, nearest, plain
 from helpers.scoring import answer, batch_calibration, predict, score_labels
 
-SHOWN = 256  # how often examples are shown in fine-tuning, all passes together
+SHOWN = 256  # so 32 steps of 8 examples, whatever the number of examples
 MOST_EPOCHS = 16
 RECIPE = {"batch": 8, "rank": 8}
 RATES = {"lora": 1e-3, "full": 2e-3}  # of AdamW; of Adafactor, relative to a matrix's size
@@ -61,46 +62,46 @@ class Outcome(NamedTuple):
     note: str = ""
 
 
-def majority(lm, task, drawn, queries, seed) -> list[Outcome]:
+def majority(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """The most frequent label of the draw (the first of them, where several are) for everything."""
     best = Counter(example.label for example in drawn).most_common(1)[0][0]
     return [Outcome("majority", [best] * len(queries), stored_bytes=len(best.encode()))]
 
 
-def zero_shot(lm, task, drawn, queries, seed) -> list[Outcome]:
+def zero_shot(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """The question alone: what the model says without having been taught."""
     return _prompted("zero-shot", lm, task, [], queries)
 
 
-def in_context(lm, task, drawn, queries, seed) -> list[Outcome]:
+def in_context(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """The draw as demonstrations, plain and batch-calibrated; nothing where it does not fit."""
     return _prompted("in-context", lm, task, drawn, queries)
 
 
-def in_context_nearest(lm, task, drawn, queries, seed) -> list[Outcome]:
+def in_context_nearest(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """For each query the `NEIGHBOURS` examples of the draw that are most like it, nearest last."""
     choose = nearest(drawn, min(NEIGHBOURS, len(drawn)))
     outcome, _ = _ask("in-context, nearest", lm, task, choose, queries)
     return [outcome._replace(stored_bytes=len(plain(task, drawn, "").encode()))]
 
 
-def lora(lm, task, drawn, queries, seed) -> list[Outcome]:
+def lora(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """Fine-tuning through an adapter; asked without demonstrations."""
-    return _tuned("lora", lm, task, drawn, queries, seed)
+    return _tuned("lora", lm, task, drawn, queries, seed, shown)
 
 
-def full(lm, task, drawn, queries, seed) -> list[Outcome]:
+def full(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """Fine-tuning of all weights (of a copy); asked without demonstrations."""
-    return _tuned("full", lm, task, drawn, queries, seed)
+    return _tuned("full", lm, task, drawn, queries, seed, shown)
 
 
-def tfidf(lm, task, drawn, queries, seed) -> list[Outcome]:
+def tfidf(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """No language model: weighted counts of words and word pairs, and logistic regression."""
     counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
     return [_classified("TF-IDF", [counts], drawn, texts(drawn), queries)]
 
 
-def probe(lm, task, drawn, queries, seed) -> list[Outcome]:
+def probe(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """Logistic regression on the model's own hidden states: what it knows but may not say."""
     known, asked = (
         [hidden_state(lm, task, text) for text in some] for some in (texts(drawn), queries)
@@ -122,9 +123,9 @@ CLOSED_ONLY = ("tfidf", "probe")  # they choose among labels that they have seen
 UNTAUGHT = ("zero-shot",)  # the same for every draw and every number of examples
 
 
-def epochs(examples: int) -> int:
+def epochs(examples: int, shown: int = SHOWN) -> int:
     """Passes over the data, so that every size of draw gets about as many steps."""
-    return min(MOST_EPOCHS, max(1, SHOWN // examples))
+    return min(MOST_EPOCHS, max(1, shown // examples))
 
 
 def hidden_state(lm: LanguageModel, task: Task, text: str) -> np.ndarray:
@@ -136,10 +137,10 @@ def hidden_state(lm: LanguageModel, task: Task, text: str) -> np.ndarray:
     return _hidden_state(lm, plain(task, [], text))
 
 
-def settings() -> dict:
+def settings(shown: int = SHOWN) -> dict:
     """All that is fixed for every task, to be kept beside a result."""
     return {
-        "shown": SHOWN,
+        "shown": shown,
         "most_epochs": MOST_EPOCHS,
         "rates": RATES,
         "neighbours": NEIGHBOURS,
@@ -190,9 +191,9 @@ def _mean_length(lm: LanguageModel, prompts: Sequence[str]) -> float:
     return float(np.mean([len(tokens) for tokens in lm.tokenizer(prompts).input_ids]))
 
 
-def _tuned(method, lm, task, drawn, queries, seed) -> list[Outcome]:
+def _tuned(method, lm, task, drawn, queries, seed, shown) -> list[Outcome]:
     began = time.perf_counter()
-    passes = epochs(len(drawn))
+    passes = epochs(len(drawn), shown)
     tuned = finetune.tune(lm, task, drawn, method, passes, lr=RATES[method], seed=seed, **RECIPE)
     seconds = time.perf_counter() - began
     if "by hand" in tuned.note:

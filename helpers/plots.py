@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from helpers import compare
 from helpers.compare import interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -93,17 +95,100 @@ def curves(results: Mapping[str, np.ndarray], shots: Sequence[int], title: str, 
     show(figure, sentence)
 
 
+def learning_curves(
+    panels: Mapping[str, pd.DataFrame], methods: Sequence[str], title: str, sentence: str
+):
+    """Accuracy against the number of labelled examples: a panel per result, a line per method.
+
+    `panels` maps a panel's name to rows of `compare.measure`. Bars are 95 % intervals over draws
+    and questions; what was never taught, such as zero-shot, is a level line.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(
+            1, len(panels), figsize=(3.6 * len(panels), 3.9), sharey=True, layout="constrained"
+        )
+        for axis, (name, results) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+            found = compare.summary(results).set_index("method")
+            shots = sorted(set(results["shots"]) - {0})
+            for i, method in enumerate(methods):
+                if method not in found.index:
+                    continue
+                rows, look = found.loc[[method]], {"color": COLOURS[i], "label": method}
+                if set(rows["shots"]) == {0}:
+                    axis.axhline(rows["mean"].iloc[0], linestyle="--", linewidth=1, **look)
+                    continue
+                nudge = np.log2(rows["shots"]) + 0.08 * (i - len(methods) / 2)
+                spread = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
+                axis.errorbar(nudge, rows["mean"], spread, marker=MARKERS[i], capsize=2, **look)
+            axis.set_xticks(np.log2(shots), shots)
+            axis.set_ylim(-0.03, 1.03)
+            axis.set_title(name, fontsize=10)
+            axis.set_xlabel("labelled examples")
+        np.atleast_1d(axes)[0].set_ylabel("accuracy on held-out questions")
+        handles = {text: line for axis in np.atleast_1d(axes) for line, text in _legend(axis)}
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9
+        )
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    show(figure, sentence)
+
+
+def _legend(axis) -> list[tuple]:
+    return list(zip(*axis.get_legend_handles_labels(), strict=True))
+
+
 def line(values: Sequence[float], x: str, y: str, title: str, sentence: str):
     """One curve, such as the training loss at each step."""
+    lines({"": values}, x, y, title, sentence)
+
+
+def lines(
+    curves: Mapping[str, Sequence[float]],
+    x: str,
+    y: str,
+    title: str,
+    sentence: str,
+):
+    """Several curves over the same steps, such as the loss under several learning rates."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
-        axis.plot(
-            np.arange(1, len(values) + 1), values, color=COLOURS[0], marker=MARKERS[0], markersize=4
-        )
+        for (name, values), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
+            steps = np.arange(1, len(values) + 1)
+            axis.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+        if len(curves) > 1:
+            axis.legend()
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(x)
         axis.set_ylabel(y)
         axis.set_title(title, fontweight="bold")
+    show(figure, sentence)
+
+
+def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
+    """How far each matrix moved: one map of layer by matrix for each method, on one colour scale.
+
+    `changes` maps a method's name to a table as `adapters.change` gives it.
+    """
+    maps = {
+        name: 100 * table.pivot(index="matrix", columns="layer", values="relative")
+        for name, table in changes.items()
+    }
+    top = max(one.to_numpy().max() for one in maps.values())
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        figure, axes = plt.subplots(
+            len(maps),
+            figsize=(7, 2.1 * len(maps)),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (name, one) in zip(axes[:, 0], maps.items(), strict=True):
+            drawn = axis.imshow(one, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+            axis.set_yticks(range(len(one)), one.index, fontsize=8)
+            axis.set_title(name, fontsize=10)
+        axes[-1, 0].set_xlabel("layer")
+        figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     show(figure, sentence)
 
 

@@ -29,7 +29,14 @@ class Store:
     Raises `DataError` when the files are damaged, cannot be written, or hold something else.
     """
 
-    def __init__(self, path: str | Path, lm: LanguageModel, task: Task, asked: Sequence[Example]):
+    def __init__(
+        self,
+        path: str | Path,
+        lm: LanguageModel,
+        task: Task,
+        asked: Sequence[Example],
+        shown: int = methods.SHOWN,
+    ):
         self.path = Path(path)
         self.record = self.path.with_suffix(".json")
         self.questions = len(asked)
@@ -41,7 +48,7 @@ class Store:
             "data": _digest(task, asked),
             "model": lm.name,
             "weights": checksum(lm.model)[:16],
-            "settings": methods.settings(),
+            "settings": methods.settings(shown),
         }
         old = self._read_record()
         changed = [key for key in fixed if old and old.get(key) != fixed[key]]

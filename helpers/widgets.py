@@ -13,7 +13,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from helpers import compare
-from helpers.data import Task, texts
+from helpers.data import Example, Task, texts
+from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, nearest, plain
 from helpers.scoring import next_tokens, score_labels
@@ -144,6 +145,104 @@ def prompt_explorer(lm: LanguageModel, tasks: Mapping[str, Task], max_shots: int
         view,
         update,
         "An explorer of prompts, in a live notebook.",
+    )
+
+
+def loss_explorer(
+    models: Mapping[str, LanguageModel], task: Task, examples: Sequence[Example]
+) -> Panel:
+    """Choose an example; see its tokens, and for each model what each of them costs in nats.
+
+    The tokens that the training loss counts are orange, the others grey.
+    """
+    asked = w.Dropdown(
+        options=texts(examples), description="example", style=NARROW, layout={"width": "95%"}
+    )
+    view = w.HTML()
+
+    def update(_=None):
+        example = examples[asked.index]
+        lm = next(iter(models.values()))
+        (encoded,) = encode_examples(lm, task, [example])
+        told = [token_losses(one, encoded) for one in models.values()]
+        boxes = [
+            _box(lm.tokenizer.decode([token]), [loss[i] for loss in told], i + 1 >= encoded.start)
+            for i, token in enumerate(encoded.tokens[1:])
+        ]
+        view.value = (
+            f"<p>Below each token: -log p in nats, {escape(', then '.join(models))}. The loss "
+            f"counts the orange ones.</p>{''.join(boxes)}"
+        )
+
+    return _explorer([asked], view, update, "An explorer of the loss, in a live notebook.")
+
+
+def _box(token: str, losses: Sequence[float], counted: bool) -> str:
+    """A token over its losses."""
+    colour = "#D55E00" if counted else "#767676"
+    numbers = "<br>".join(f"{loss:.1f}" for loss in losses)
+    return (
+        f"<span style='display:inline-block;margin:2px;padding:2px 4px;text-align:center;"
+        f"border-top:4px solid {colour};font-family:monospace;white-space:pre;line-height:1.3'>"
+        f"{escape(repr(token)[1:-1])}<br><span style='color:{colour}'>{numbers}</span></span>"
+    )
+
+
+def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
+    """Choose a result, two methods and a number of examples; see each draw and the difference."""
+    name = w.Dropdown(options=list(results), description="task", style=NARROW)
+    first, second, shots = (
+        w.Dropdown(description=text, style=NARROW) for text in ("method", "against", "examples")
+    )
+    view = w.HTML()
+
+    def new_task(_=None):
+        table = results[name.value]
+        methods = list(dict.fromkeys(table["method"]))
+        sizes = sorted(set(table["shots"]) - {0})
+        for control, options in ((first, methods), (second, methods), (shots, sizes)):
+            control.options = options
+        first.value, second.value = "lora", "in-context"
+
+    def update(_=None):
+        table = results[name.value]
+        if None in (first.value, second.value, shots.value):
+            return  # in the middle of a change of task
+        try:
+            told = compare.difference(table, first.value, second.value, shots.value)
+        except compare.DataError as error:
+            view.value = f"<p>{escape(str(error))}</p>"
+            return
+        rows = "".join(
+            _dots(method, compare.right(table, method, shots.value).mean(1))
+            for method in (first.value, second.value)
+        )
+        view.value = (
+            f"<p><b>{escape(first.value)}</b> minus <b>{escape(second.value)}</b>: "
+            f"{escape(str(told))}, worst {told.worst:+.2f}</p><table>{rows}</table>"
+        )
+
+    name.observe(new_task, names="value")
+    new_task()
+    return _explorer(
+        [name, first, second, shots],
+        view,
+        update,
+        "An explorer of comparisons, in a live notebook.",
+    )
+
+
+def _dots(name: str, accuracies: Sequence[float]) -> str:
+    """One dot for each draw on a line from 0 to 1."""
+    dot = "position:absolute;top:3px;width:8px;height:8px;border-radius:4px;background:#0072B2"
+    dots = "".join(
+        f"<span title='{value:.2f}' style='{dot};opacity:.6;left:{300 * value:.0f}px'></span>"
+        for value in accuracies
+    )
+    line = "position:relative;width:310px;height:14px;border-bottom:1px solid #999"
+    return (
+        f"<tr><td style='text-align:right'>{escape(name)}</td><td><div style='{line}'>{dots}</div>"
+        f"</td><td>mean {np.mean(accuracies):.2f}</td></tr>"
     )
 
 

@@ -60,7 +60,7 @@ class Spy:
         }
 
     def method(self, *names):
-        def answer(lm, task, drawn, queries, seed):
+        def answer(lm, task, drawn, queries, seed, shown):
             if len(self.calls) == self.stop_at:
                 raise KeyboardInterrupt
             self.calls.append((names[0], tuple(drawn), tuple(queries), seed))
@@ -123,7 +123,7 @@ def test_one_tidy_row_for_every_method_and_draw(tiny, spy):
 def test_right_tells_which_question_in_their_order(tiny, monkeypatch):
     asked = questions(CLOSED)
 
-    def first_and_last(lm, task, drawn, queries, seed):
+    def first_and_last(lm, task, drawn, queries, seed, shown):
         wrong = {"beast": "tree", "tree": "beast"}
         said = [wrong[example.label] for example in asked]
         said[0], said[-1] = asked[0].label, asked[-1].label
