@@ -88,7 +88,7 @@ def curves(results: Mapping[str, np.ndarray], shots: Sequence[int], title: str, 
         axis.set_ylabel("exact match on held-out items")
         axis.set_title(title, fontweight="bold")
         axis.legend(
-            title="bar: 95 % interval over items; faint: one draw",
+            title="bar: 95 % interval over draws and items; faint: one draw",
             title_fontsize=8,
             loc="upper left",
         )

@@ -202,7 +202,9 @@ def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
         sizes = sorted(set(table["shots"]) - {0})
         for control, options in ((first, methods), (second, methods), (shots, sizes)):
             control.options = options
-        first.value, second.value = "lora", "in-context"
+        first.value = "lora" if "lora" in methods else methods[0]
+        second.value = "in-context" if "in-context" in methods else methods[-1]
+        shots.value = sizes[0]
 
     def update(_=None):
         table = results[name.value]

@@ -735,3 +735,20 @@ def test_a_stored_result_that_lacks_something_is_found(tiny, spy, tmp_path, monk
         assert old in told
         record.write_text(told.replace(old, new))
         assert missing in lacking(record)
+
+
+def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "DATA", tmp_path)
+    (tmp_path / "results").mkdir()
+    row = {"method": "lora", "shots": 8, "draw": 0, "right": "0101", "note": ""}
+    pd.DataFrame([row]).to_csv(tmp_path / "results" / "job.csv", index=False)
+    assert compare.stored("job").to_dict("records") == [row]  # the bits as text, the note empty
+    with pytest.raises(DataError, match=r"absent\.csv does not exist: make it with"):
+        compare.stored("absent")
+
+
+def test_fewer_shown_examples_mean_fewer_passes(tiny, spy):
+    seen = []
+    spy.methods["lora"] = lambda *given: seen.append(given[-1]) or spy.method("lora")(*given)
+    measured(tiny, draws=1, shown=24)
+    assert seen == [24, 24] and methods.epochs(6, 24) == 4

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from test_finetune import EXAMPLES, TASK
 
-from helpers import plots, widgets
+from helpers import compare, plots, widgets
 from helpers.finetune import encode_examples, token_losses
 
 
@@ -61,3 +61,50 @@ def test_the_loss_explorer_marks_what_the_loss_counts(tiny_models):
         counted = [colour == "#D55E00" for colour, *_ in numbers]
         assert counted == [i >= encoded.start for i in range(1, len(encoded.tokens))]
     assert "live notebook" in repr(panel)
+
+
+def comparison(rows: dict[str, dict[int, list[str]]]) -> pd.DataFrame:
+    """Results as `compare.measure` gives them, from the bits of each draw."""
+    found = [
+        {"method": method, "shots": n, "draw": d, "right": bits, "accuracy": 0.5}
+        for method, sizes in rows.items()
+        for n, draws in sizes.items()
+        for d, bits in enumerate(draws)
+    ]
+    return pd.DataFrame(found).assign(teach_seconds=1.0, ask_seconds=1.0)
+
+
+RESULTS = comparison(
+    {
+        "zero-shot": {0: ["1000"]},
+        "lora": {8: ["1100", "1110"], 32: ["1111", "1110"]},
+        "in-context": {8: ["1000", "0000"]},
+    }
+)
+
+
+def test_learning_curves_show_means_and_a_level_line_for_the_untaught(shown):
+    ways = ["lora", "in-context", "zero-shot", "absent"]
+    plots.learning_curves({"job": RESULTS, "other": RESULTS}, ways, "title", "sentence.")
+    ((figure, _),) = shown
+    axis = figure.axes[0]
+    handles, names = axis.get_legend_handles_labels()
+    assert sorted(names) == ["in-context", "lora", "zero-shot"]
+    lines = dict(zip(names, handles, strict=True))
+    assert list(lines["lora"][0].get_ydata()) == [0.625, 0.875]
+    assert list(lines["in-context"][0].get_ydata()) == [0.125]
+    assert set(lines["zero-shot"].get_ydata()) == {0.25}
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["8", "32"]
+    assert len(figure.legends[0].get_texts()) == 3  # once for all panels
+
+
+def test_the_comparison_explorer_tells_the_paired_difference():
+    panel = widgets.comparison_explorer({"job": RESULTS})
+    _, first, second, shots, view = panel.children
+    assert (first.value, second.value, shots.value) == ("lora", "in-context", 8)
+    assert str(compare.difference(RESULTS, "lora", "in-context", 8)) in view.value
+    assert re.findall(r"title='([\d.]+)'", view.value) == ["0.50", "0.75", "0.25", "0.00"]
+    second.value = "zero-shot"
+    assert "mean 0.25" in view.value
+    shots.value, second.value = 32, "in-context"
+    assert "hold nothing of &#x27;in-context&#x27; at 32" in view.value
