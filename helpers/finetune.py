@@ -12,7 +12,10 @@ without GPUs too; `accelerate launch --cpu` starts a single process).
 """
 
 import argparse
+import contextlib
 import copy
+import ctypes
+import gc
 import json
 import math
 import os
@@ -242,7 +245,7 @@ def tune(
     keeps a row and a column per matrix where Adam keeps two more copies, and whose `lr` is relative
     to the size of each matrix; `keep_base=False` spares the copy and trains `lm`'s own weights.
     Dropout stays off. `seed` decides the order of the examples and the adapter's start. `budget` is
-    the number of tokens per pass (128 on a CPU): it bounds memory, not the result. `packed=False`
+    the number of tokens per pass (64 on a CPU): it bounds memory, not the result. `packed=False`
     pads instead.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
@@ -259,13 +262,14 @@ def tune(
         raise ValueError("Fine-tuning needs examples, and epochs, batch and rank of at least 1.")
     require_bare(lm)
     plan = _plan(lm, task, examples, epochs, batch, seed, style, demonstrations)
+    _give_back()
     packed = packed and packable(lm.model)
     lora = method == "lora"
     tuned = _with_adapter(lm, rank, seed) if lora else _with_all_weights(lm, keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
-    budget = budget or (128 if lm.device.type == "cpu" else 2048)
+    budget = budget or (64 if lm.device.type == "cpu" else 2048)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
     silent = {} if _processes().is_main_process else {"disable": True}
     history, note = [], ""
@@ -338,6 +342,13 @@ def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
         )
     network = copy.deepcopy(lm.model) if keep_base else lm.model
     return lm.with_model(network.float().requires_grad_(), f"{lm.name}, fully fine-tuned")
+
+
+def _give_back() -> None:
+    """Return freed memory to the system; glibc else keeps it in pieces that no tensor fits."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _free_bytes(device: torch.device) -> int:
