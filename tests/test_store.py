@@ -39,7 +39,7 @@ def tiny(tiny_models):
 @pytest.fixture
 def opened(tiny, tmp_path):
     """Open the store of `TASK` in `tmp_path`."""
-    return lambda name="kinds.csv": Store(tmp_path / name, tiny, TASK, ASKED)
+    return lambda name="kinds.csv", **more: Store(tmp_path / name, tiny, TASK, ASKED, **more)
 
 
 def refused(open_or_read, *words: str) -> None:
@@ -142,7 +142,7 @@ def test_another_model_is_refused(opened, tiny_models, make_tiny, tmp_path):
     refused(lambda: Store(path, moved, TASK, ASKED), "other weights:")
 
 
-SETTINGS = dict.fromkeys(["SHOWN", "MOST_EPOCHS", "NEIGHBOURS", "PROBE_LAYER"], 1)
+SETTINGS = dict.fromkeys(["MOST_EPOCHS", "NEIGHBOURS", "PROBE_LAYER"], 1)
 SETTINGS |= {"RATES": {"lora": 1e-3, "full": 1e-2}, "RECIPE": {"batch": 8, "rank": 4}}
 
 
@@ -153,10 +153,15 @@ def test_another_setting_is_refused(opened, monkeypatch, name, value):
     refused(opened, "kinds.csv was made with other settings:", "delete it and kinds.json")
 
 
+def test_another_number_of_shown_examples_is_refused(opened):
+    opened()
+    refused(lambda: opened(shown=1), "kinds.csv was made with other settings:")
+
+
 def test_a_refusal_changes_nothing(opened, tmp_path, monkeypatch):
     opened().write([row()])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(methods, "SHOWN", 1)
+    monkeypatch.setattr(methods, "MOST_EPOCHS", 1)
     refused(opened)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
