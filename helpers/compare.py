@@ -22,12 +22,11 @@ from tqdm.auto import tqdm
 
 from helpers import model as models
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
-from helpers.methods import CLOSED_ONLY, METHODS, SHOWN, UNTAUGHT, Outcome
+from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome
 from helpers.model import LanguageModel, ModelError
 from helpers.scoring import answer
-from helpers.store import Store
+from helpers.store import Store, read
 
-MEASURES = tuple(field for field in Outcome._fields if field not in ("method", "answers"))
 COLUMNS = ("task", "shots", "draw", "from", "method", "accuracy", "right", *MEASURES)
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
 
@@ -137,7 +136,7 @@ def stored(name: str) -> pd.DataFrame:
     path = DATA / "results" / f"{name}.csv"
     if not path.exists():
         raise DataError(f"{path} does not exist: make it with python -m helpers.compare.")
-    return pd.read_csv(path, dtype={"right": str}, keep_default_na=False)
+    return read(path)
 
 
 def right(results: pd.DataFrame, method: str, shots: int) -> np.ndarray:
@@ -168,11 +167,12 @@ def resample(right: np.ndarray, seed: int = 0, times: int = 4000) -> np.ndarray:
 def interval(right: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Mean of [draws, items] with its 95 % interval over draws and items, as (mean, low, high).
 
-    Where all items agree, the bootstrap sees no spread and Clopper and Pearson's bounds stand in.
+    Where all are right or all wrong, the bootstrap sees no spread, so Clopper and Pearson's bounds
+    stand in.
     """
     table = np.atleast_2d(np.asarray(right, dtype=float))
     mean = float(table.mean())
-    if mean in (0.0, 1.0):
+    if mean in (0.0, 1.0) and np.ptp(table) == 0:  # not a difference that happens to be 0
         items = table.shape[1]
         found = binomtest(round(mean * items), items).proportion_ci()
         return mean, float(found.low), float(found.high)

@@ -62,6 +62,9 @@ class Outcome(NamedTuple):
     note: str = ""
 
 
+MEASURES = tuple(field for field in Outcome._fields if field not in ("method", "answers"))
+
+
 def majority(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
     """The most frequent label of the draw (the first of them, where several are) for everything."""
     best = Counter(example.label for example in drawn).most_common(1)[0][0]
@@ -180,15 +183,18 @@ def _ask(name, lm, task, demonstrations, queries) -> tuple[Outcome, np.ndarray |
     else:
         answers = answer(lm, task, demonstrations, queries, max_new_tokens=ANSWER_TOKENS)
     seconds = time.perf_counter() - began
-    chosen = demonstrations if callable(demonstrations) else lambda query: demonstrations
-    bare = _mean_length(lm, [plain(task, [], query) for query in queries])
-    whole = _mean_length(lm, [plain(task, chosen(query), query) for query in queries])
-    tokens = {"prefix_tokens": whole - bare, "query_tokens": bare}
+    bare = [len(tokens) for tokens in _encoded(lm, [plain(task, [], q) for q in queries])]
+    if callable(demonstrations):
+        prompts = [plain(task, demonstrations(query), query) for query in queries]
+    else:  # a shared list is as long before any query
+        prompts = [plain(task, demonstrations, queries[0])]
+    before = [len(tokens) - n for tokens, n in zip(_encoded(lm, prompts), bare, strict=False)]
+    tokens = {"prefix_tokens": float(np.mean(before)), "query_tokens": float(np.mean(bare))}
     return Outcome(name, answers, ask_seconds=seconds, **tokens), scores
 
 
-def _mean_length(lm: LanguageModel, prompts: Sequence[str]) -> float:
-    return float(np.mean([len(tokens) for tokens in lm.tokenizer(prompts).input_ids]))
+def _encoded(lm: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
+    return lm.tokenizer(prompts).input_ids
 
 
 def _tuned(method, lm, task, drawn, queries, seed, shown) -> list[Outcome]:

@@ -104,10 +104,15 @@ def learning_curves(
     and questions; what was never taught, such as zero-shot, is a level line.
     """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1, len(panels), figsize=(3.6 * len(panels), 3.9), sharey=True, layout="constrained"
+        figure, ((*axes,),) = plt.subplots(
+            1,
+            len(panels),
+            figsize=(3.6 * len(panels), 3.9),
+            squeeze=False,
+            sharey=True,
+            layout="constrained",
         )
-        for axis, (name, results) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        for axis, (name, results) in zip(axes, panels.items(), strict=True):
             found = compare.summary(results).set_index("method")
             shots = sorted(set(results["shots"]) - {0})
             for i, method in enumerate(methods):
@@ -124,17 +129,14 @@ def learning_curves(
             axis.set_ylim(-0.03, 1.03)
             axis.set_title(name, fontsize=10)
             axis.set_xlabel("labelled examples")
-        np.atleast_1d(axes)[0].set_ylabel("accuracy on held-out questions")
-        handles = {text: line for axis in np.atleast_1d(axes) for line, text in _legend(axis)}
-        figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9
-        )
+        axes[0].set_ylabel("accuracy on held-out questions")
+        lines = {}
+        for axis in axes:  # a method once, though it stands in several panels
+            drawn, names = axis.get_legend_handles_labels()
+            lines |= dict(zip(names, drawn, strict=True))
+        figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, fontsize=9)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     show(figure, sentence)
-
-
-def _legend(axis) -> list[tuple]:
-    return list(zip(*axis.get_legend_handles_labels(), strict=True))
 
 
 def line(values: Sequence[float], x: str, y: str, title: str, sentence: str):

@@ -15,6 +15,16 @@ from helpers.data import texts
 from helpers.finetune import tune
 from helpers.model import LanguageModel, ModelError, checksum
 
+each_other_model = pytest.mark.parametrize(
+    "other",
+    [
+        {"kind": "llama", "hidden_size": 64},
+        {"kind": "llama", "num_hidden_layers": 2},
+        {"kind": "llama", "num_hidden_layers": 4},
+        {"kind": "gpt2"},
+    ],
+    ids=["wider", "shallower", "deeper", "another family"],
+)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -127,16 +137,7 @@ def test_an_untouched_model_and_a_new_adapter_have_not_moved(tiny):
         assert len(found) == 3 * 7 and (found.relative == 0).all()
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"kind": "llama", "hidden_size": 64},
-        {"kind": "llama", "num_hidden_layers": 2},
-        {"kind": "llama", "num_hidden_layers": 4},
-        {"kind": "gpt2"},
-    ],
-    ids=["wider", "shallower", "deeper", "another family"],
-)
+@each_other_model
 @pytest.mark.parametrize("adapted", [True, False], ids=["lora", "whole"])
 def test_the_change_from_another_model_is_refused(tiny, make_tiny, other, adapted):
     lm = tune(tiny, TASK, EXAMPLES, epochs=1).lm if adapted else tiny
@@ -199,16 +200,7 @@ def test_a_failed_save_keeps_the_earlier_one(tiny, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        {"kind": "llama", "hidden_size": 64},
-        {"kind": "llama", "num_hidden_layers": 2},
-        {"kind": "llama", "num_hidden_layers": 4},
-        {"kind": "gpt2"},
-    ],
-    ids=["wider", "shallower", "deeper", "another family"],
-)
+@each_other_model
 def test_an_adapter_that_does_not_fit_is_refused(tiny, make_tiny, other, tmp_path):
     base = make_tiny(**other)
     adapters.save(tune(tiny, TASK, EXAMPLES, epochs=1).lm, tmp_path / "adapter")

@@ -752,3 +752,8 @@ def test_fewer_shown_examples_mean_fewer_passes(tiny, spy):
     spy.methods["lora"] = lambda *given: seen.append(given[-1]) or spy.method("lora")(*given)
     measured(tiny, draws=1, shown=24)
     assert seen == [24, 24] and methods.epochs(6, 24) == 4
+
+
+def test_the_interval_of_a_difference_of_nought_keeps_its_spread():
+    mean, low, high = interval(np.array([[1.0, -1.0] * 20]))
+    assert mean == 0 and low < -0.1 and high > 0.1
