@@ -21,7 +21,16 @@ from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
 from helpers import model as models
-from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
+from helpers.data import (
+    DATA,
+    DataError,
+    Example,
+    Task,
+    balanced_order,
+    load_task,
+    texts,
+    write_whole,
+)
 from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome
 from helpers.model import LanguageModel, ModelError
 from helpers.scoring import answer
@@ -334,17 +343,9 @@ def _records(name: str) -> dict:
 
 
 def _record(name: str, key: str, value: object) -> None:
-    path = _folder() / name
-    records = _records(name) | {key: value}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(records, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be written ({error.strerror}): set COURSE_RECORDS to a folder that can."
-        ) from error
+    records = json.dumps(_records(name) | {key: value}, indent=1, ensure_ascii=False)
+    remedy = ": set COURSE_RECORDS to a folder that can"
+    write_whole(_folder() / name, records, remedy)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -85,6 +86,20 @@ class Task:
                 f"be drawn."
             )
         return balanced_order(self.train, self.labels, seed)[:shots]
+
+
+def write_whole(path: Path, text: str, remedy: str = "") -> None:
+    """Write a text file beside its place, then rename it, so that it is whole or as it was.
+
+    Raises `DataError` when it cannot be written; the message ends with `remedy`.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written ({error.strerror}){remedy}.") from error
 
 
 def texts(examples: Iterable[Example]) -> list[str]:

@@ -18,7 +18,6 @@ import ctypes
 import gc
 import json
 import math
-import os
 import sys
 import time
 import warnings
@@ -40,7 +39,7 @@ from tqdm.auto import tqdm
 
 from helpers import model as models
 from helpers.adapters import attach, change, require_bare, save
-from helpers.data import DataError, Example, Task, load_task
+from helpers.data import DataError, Example, Task, load_task, write_whole
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import PromptTooLong, Style, encode, plain
 from helpers.scoring import TRUNK, block_mask, common_length, groups, packable
@@ -70,11 +69,15 @@ class Row(NamedTuple):
 
 
 class Tuned(NamedTuple):
-    """The tuned model, its history (a row per step), and in words why it ended early, if it did."""
+    """The tuned model, its history (a row per step), and in words why it ended early, if it did.
+
+    `interrupted` says that a person ended it.
+    """
 
     lm: LanguageModel
     history: pd.DataFrame
     note: str = ""
+    interrupted: bool = False
 
 
 def encode_examples(
@@ -272,7 +275,7 @@ def tune(
     budget = budget or (64 if lm.device.type == "cpu" else 2048)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
     silent = {} if _processes().is_main_process else {"disable": True}
-    history, note = [], ""
+    history, note, interrupted = [], "", False
     safe = latest = _kept(weights, method, lm)
     try:
         with tqdm(loop, "fine-tuning", len(plan), leave=False, **silent) as bar:
@@ -281,6 +284,7 @@ def tune(
                 bar.set_postfix(loss=f"{record['loss']:.3f}")
                 safe, latest = latest, _kept(weights, method, lm)
     except KeyboardInterrupt:
+        interrupted = True
         note = f"Stopped by hand after step {len(history)} of {len(plan)}; the model is kept."
     except FloatingPointError as error:
         note = str(error)
@@ -288,7 +292,7 @@ def tune(
     optimizer.zero_grad()
     if note:
         warnings.warn(note, stacklevel=2)
-    return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note)
+    return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note, interrupted)
 
 
 def _plan(lm, task, examples, epochs, batch, seed, style, demonstrations) -> list:
@@ -373,16 +377,8 @@ def _store_changes(
     threads = {"threads": torch.get_num_threads()}
     record = json.dumps(made | losses | date | threads | models.machine(base)) + "\n"
     table = change(tuned.lm, base).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for file, text in ((path, table), (path.with_suffix(".json"), record)):
-            part = file.with_name(f".{file.name}.{os.getpid()}.part")
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, file)
-    except OSError as error:
-        raise ModelError(
-            f"{path} cannot be written ({error.strerror}): give another --changes."
-        ) from error
+    for file, text in ((path, table), (path.with_suffix(".json"), record)):
+        write_whole(file, text, ": give another --changes")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -202,7 +202,7 @@ def _tuned(method, lm, task, drawn, queries, seed, shown) -> list[Outcome]:
     passes = epochs(len(drawn), shown)
     tuned = finetune.tune(lm, task, drawn, method, passes, lr=RATES[method], seed=seed, **RECIPE)
     seconds = time.perf_counter() - began
-    if "by hand" in tuned.note:
+    if tuned.interrupted:
         raise KeyboardInterrupt  # half a training is no result
     outcome, _ = _ask(method, tuned.lm, task, [], queries)
     taught = [weight for weight in tuned.lm.model.parameters() if weight.requires_grad]

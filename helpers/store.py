@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import pandas as pd
 import torch
 
 from helpers import methods
-from helpers.data import DataError, Example, Task
+from helpers.data import DataError, Example, Task, write_whole
 from helpers.model import LanguageModel, checksum, machine
 
 NUMBERS = ["shots", "draw", "accuracy", *(name for name in methods.MEASURES if name != "note")]
@@ -65,7 +64,7 @@ class Store:
             command = shlex.join(["python", "-m", "helpers.compare", *sys.argv[1:]])
         run = {"date": now, "command": command, "threads": torch.get_num_threads()}
         runs = [*old.get("runs", []), run | machine(lm)]
-        self._write(self.record, json.dumps(fixed | {"runs": runs}, indent=1))
+        write_whole(self.record, json.dumps(fixed | {"runs": runs}, indent=1))
 
     def rows(self) -> list[dict]:
         """The rows so far."""
@@ -86,7 +85,7 @@ class Store:
         """Replace the table by `rows`, all or nothing."""
         text = io.StringIO()
         pd.DataFrame(rows).round(6).to_csv(text, index=False, lineterminator="\n")
-        self._write(self.path, text.getvalue())
+        write_whole(self.path, text.getvalue())
 
     def _read_record(self) -> dict:
         try:
@@ -104,15 +103,6 @@ class Store:
             raise DataError(f"{self.record} cannot be read ({error.strerror}).") from error
         except ValueError as error:
             raise DataError(f"{self.record} is damaged: delete it and {self.path.name}.") from error
-
-    def _write(self, path: Path, text: str) -> None:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
-        except OSError as error:
-            raise DataError(f"{path} cannot be written ({error.strerror}).") from error
 
 
 def _digest(task: Task, asked: Sequence[Example]) -> str:

@@ -723,7 +723,7 @@ NOT_IMPORTED = {
     "jupyterlab": "opens the lessons",
     "gguf": "transformers reads the model's file with it",
 }
-COMES_WITH = {"IPython": "ipywidgets"}
+COMES_WITH = {"IPython": "ipywidgets", "threadpoolctl": "scikit-learn"}
 MODULES = {"scikit-learn": "sklearn"}
 
 
