@@ -31,12 +31,13 @@ from helpers.data import (
     texts,
     write_whole,
 )
-from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome
-from helpers.model import LanguageModel, ModelError
+from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome, settings
+from helpers.model import LanguageModel
 from helpers.scoring import answer
-from helpers.store import Store, read
+from helpers.store import Store, collect, digest, read, run
 
 COLUMNS = ("task", "shots", "draw", "from", "method", "accuracy", "right", *MEASURES)
+NUMBERS = ["shots", "draw", "accuracy", *(name for name in MEASURES if name != "note")]
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
 
 
@@ -104,37 +105,48 @@ def measure(
     asked = questions(task, items)
     for n in shots:
         task.draw(n, 0)  # too large a draw is found before the work, not after
-    store = Store(out, lm, task, asked, shown) if out else None
-    table = store.rows() if store else []
-    known = {(row["shots"], row["draw"], row["from"]) for row in table}
-    cells = [cell for cell in _cells(task, shots, draws, methods) if cell not in known]
-    for n, d, name in tqdm(cells, desc=task.name, leave=False):
+
+    def teach_and_ask(**cell) -> list[dict]:
+        n, d, name = cell["shots"], cell["draw"], cell["from"]
         outcomes = METHODS[name](lm, task, task.draw(n, d), texts(asked), d, shown)
-        table += [_row(task, n, d, name, outcome, asked) for outcome in outcomes]
-        if store and outcomes:
-            store.write(table)
-    return pd.DataFrame(table, columns=COLUMNS)
+        return [_measured(outcome, asked) for outcome in outcomes]
+
+    store = Store(out, lm, settled(task, asked, shown), NUMBERS) if out else None
+    cells = list(_cells(task, shots, draws, methods))
+    return collect(cells, teach_and_ask, store, task.name).reindex(columns=COLUMNS)
 
 
-def _cells(task, shots, draws, methods) -> Iterator[tuple[int, int, str]]:
-    """What is to be done as (shots, draw, method), draw by draw, so that a part is of use too."""
+def settled(task: Task, asked: Sequence[Example], shown: int = SHOWN) -> dict:
+    """What must be the same for all rows of one stored comparison."""
+    return {
+        "task": task.name,
+        "questions": len(asked),
+        "data": digest(task.template, task.instruction, *task.train, *asked),
+        "settings": settings(shown),
+    }
+
+
+def _cells(task, shots, draws, methods) -> Iterator[dict]:
+    """What is to be done, draw by draw, so that a part is of use too."""
     for d in range(draws):
         for n in dict.fromkeys(shots):
             for name in dict.fromkeys(methods):
                 if name in UNTAUGHT:
                     if d == 0 and n == shots[0]:
-                        yield 0, 0, name
+                        yield _cell(task, 0, 0, name)
                 elif task.labels or name not in CLOSED_ONLY:
-                    yield n, d, name
+                    yield _cell(task, n, d, name)
 
 
-def _row(task, shots, draw, name, outcome: Outcome, asked: Sequence[Example]) -> dict:
+def _cell(task, shots, draw, name) -> dict:
+    return {"task": task.name, "shots": shots, "draw": draw, "from": name}
+
+
+def _measured(outcome: Outcome, asked: Sequence[Example]) -> dict:
     right = [a == e.label for a, e in zip(outcome.answers, asked, strict=True)]
-    row = {"task": task.name, "shots": shots, "draw": draw, "from": name}
-    measures = outcome._asdict()
-    del measures["answers"]
     bits = "".join("01"[r] for r in right)
-    return row | {"accuracy": float(np.mean(right)), "right": bits} | measures
+    found = {"method": outcome.method, "accuracy": float(np.mean(right)), "right": bits}
+    return found | {name: getattr(outcome, name) for name in MEASURES}
 
 
 def stored(name: str) -> pd.DataFrame:
@@ -144,7 +156,7 @@ def stored(name: str) -> pd.DataFrame:
     """
     path = DATA / "results" / f"{name}.csv"
     if not path.exists():
-        raise DataError(f"{path} does not exist: make it with python -m helpers.compare.")
+        raise DataError(f"{path} does not exist: data/README.md gives the command that makes it.")
     return read(path)
 
 
@@ -361,20 +373,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", help="CSV file (default: data/results/TASK.csv); goes on with it")
     options = parser.parse_args(arguments)
     out = Path(options.out or DATA / "results" / f"{options.task}.csv")
-    try:
+
+    def work() -> None:
         task = load_task(options.task)
         lm = models.load(options.model)
         chosen = options.methods, options.items, out, options.shown
         results = measure(lm, task, options.shots, options.draws, *chosen)
-    except (ModelError, DataError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"Interrupted: what is done is in {out}; the same command goes on.", file=sys.stderr)
-        return 130
-    print(summary(results).round(3).to_string(index=False))
-    print(f"Stored in {out}.")
-    return 0
+        print(summary(results).round(3).to_string(index=False))
+
+    return run(work, out)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,16 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 import torch
+from tqdm.auto import tqdm
 
-from helpers import methods
-from helpers.data import DataError, Example, Task, write_whole
-from helpers.model import LanguageModel, checksum, machine
-
-NUMBERS = ["shots", "draw", "accuracy", *(name for name in methods.MEASURES if name != "note")]
+from helpers.data import DataError, write_whole
+from helpers.model import LanguageModel, ModelError, checksum, machine
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -24,47 +22,39 @@ def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype={"right": str}, keep_default_na=False)
 
 
-class Store:
-    """The CSV file `path` with its JSON file, which hold the results of one task and one setting.
+def digest(*content: object) -> str:
+    """The content in a few letters: others mean other data."""
+    return hashlib.sha256(repr(list(content)).encode()).hexdigest()[:16]
 
+
+class Store:
+    """The CSV file `path`, and beside it a JSON file that says how its rows were made.
+
+    `settled` is what must be the same for all rows (the task, the settings, a `digest` of the
+    data); model and weights are added. `numbers` are the columns that hold numbers. Where
+    `questions` is among what is settled, `right` has a 1 or 0 for each of so many questions.
     Raises `DataError` when the files are damaged, cannot be written, or hold something else.
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        lm: LanguageModel,
-        task: Task,
-        asked: Sequence[Example],
-        shown: int = methods.SHOWN,
+        self, path: str | Path, lm: LanguageModel, settled: dict, numbers: Sequence[str] = ()
     ):
         self.path = Path(path)
         self.record = self.path.with_suffix(".json")
-        self.questions = len(asked)
+        self.numbers = list(numbers)
+        self.questions = settled.get("questions")
         if self.path.suffix != ".csv":
             raise DataError(f"{path} is no name for a table: give one that ends in .csv.")
-        fixed = {
-            "task": task.name,
-            "questions": self.questions,
-            "data": _digest(task, asked),
-            "model": lm.name,
-            "weights": checksum(lm.model)[:16],
-            "settings": methods.settings(shown),
-        }
+        settled = settled | {"model": lm.name, "weights": checksum(lm.model)[:16]}
         old = self._read_record()
-        changed = [key for key in fixed if old and old.get(key) != fixed[key]]
+        changed = [key for key in settled if old and old.get(key) != settled[key]]
         if changed:
             raise DataError(
                 f"{self.path} was made with other {', '.join(changed)}: choose another --out, or "
                 f"delete it and {self.record.name} to begin anew."
             )
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        command = "none: called by a program"
-        if Path(sys.argv[0]).name == "compare.py":
-            command = shlex.join(["python", "-m", "helpers.compare", *sys.argv[1:]])
-        run = {"date": now, "command": command, "threads": torch.get_num_threads()}
-        runs = [*old.get("runs", []), run | machine(lm)]
-        write_whole(self.record, json.dumps(fixed | {"runs": runs}, indent=1))
+        runs = [*old.get("runs", []), _run() | machine(lm)]
+        write_whole(self.record, json.dumps(settled | {"runs": runs}, indent=1))
 
     def rows(self) -> list[dict]:
         """The rows so far."""
@@ -72,8 +62,9 @@ class Store:
             return []
         try:
             table = read(self.path)
-            table[NUMBERS].astype(float)
-            if not table["right"].str.fullmatch(f"[01]{{{self.questions}}}").all():
+            table[self.numbers].astype(float)
+            bits = f"[01]{{{self.questions}}}"
+            if self.questions and not table["right"].str.fullmatch(bits).all():
                 raise ValueError("a row is cut")
             return table.to_dict("records")
         except (ValueError, KeyError, OSError) as error:
@@ -105,7 +96,43 @@ class Store:
             raise DataError(f"{self.record} is damaged: delete it and {self.path.name}.") from error
 
 
-def _digest(task: Task, asked: Sequence[Example]) -> str:
-    """Template, training rows and questions in a few letters: another one means other data."""
-    content = [task.template, task.instruction, *task.train, *asked]
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+def _run() -> dict:
+    """When, with which command and on how many threads this program measures."""
+    command, called = "none: called by a program", Path(sys.argv[0])
+    if called.parent.name == "helpers":
+        command = shlex.join(["python", "-m", f"helpers.{called.stem}", *sys.argv[1:]])
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return {"date": now, "command": command, "threads": torch.get_num_threads()}
+
+
+def collect(
+    cells: Sequence[dict], work: Callable[..., list[dict]], store: Store | None, title: str
+) -> pd.DataFrame:
+    """One or more tidy rows for each cell, such as `{"draw": 3, "shots": 8}`, with a progress bar.
+
+    `work(**cell)` returns the measures of its rows as dictionaries; the cell's own entries are put
+    before them. With a store each row is kept as soon as it is known, and what it already holds is
+    not done again.
+    """
+    table = store.rows() if store else []
+    known = [{key: row[key] for key in cell} for cell in cells[:1] for row in table]
+    for cell in tqdm([cell for cell in cells if cell not in known], desc=title, leave=False):
+        rows = [cell | measures for measures in work(**cell)]
+        table += rows
+        if store and rows:
+            store.write(table)
+    return pd.DataFrame(table)
+
+
+def run(work: Callable[[], object], out: str | Path) -> int:
+    """Do a command's work; errors and an interruption become one line and an exit status."""
+    try:
+        work()
+    except (ModelError, DataError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"Interrupted: what is done is in {out}; the same command goes on.", file=sys.stderr)
+        return 130
+    print(f"Stored in {out}.")
+    return 0

@@ -14,12 +14,20 @@ from scipy.stats import beta
 from test_finetune import interrupt_after
 
 from helpers import compare, finetune, methods
-from helpers.compare import COLUMNS, crossing, difference, interval, measure, questions, right
+from helpers.compare import (
+    COLUMNS,
+    crossing,
+    difference,
+    interval,
+    measure,
+    questions,
+    right,
+    settled,
+)
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
 from helpers.methods import METHODS, Outcome
 from helpers.model import CONTEXT, ModelError
 from helpers.prompts import plain
-from helpers.store import _digest
 
 LABELS = ("beast", "tree")
 BEASTS = ["cow", "hen", "pig", "cat", "dog", "fox", "ant", "bee", "elk"]
@@ -677,7 +685,7 @@ def lacking(path) -> list[str]:
     table = pd.read_csv(path.with_suffix(".csv"), dtype={"right": str}, keep_default_na=False)
     task = load_task(record["task"])
     found = [] if set(table.columns) == set(COLUMNS) else ["columns"]
-    if record["data"] != _digest(task, questions(task, record["questions"])):
+    if record["data"] != settled(task, questions(task, record["questions"]))["data"]:
         found.append("the data as they are now")
     bits = table["right"]
     if not (bits.str.len() == record["questions"]).all():
@@ -707,7 +715,9 @@ def lacking(path) -> list[str]:
 def test_stored_results_hold_what_their_record_says():
     tables = sorted((DATA / "results").glob("*.csv"))
     records = [path.with_suffix(".json") for path in tables if path.with_suffix(".json").exists()]
-    made_here = [path for path in records if "runs" in json.loads(path.read_text("utf-8"))]
+    made_here = [
+        path for path in records if '"python -m helpers.compare ' in path.read_text("utf-8")
+    ]
     assert {path.name: lacking(path) for path in made_here} == {p.name: [] for p in made_here}
     for path in made_here:
         assert path.stem.startswith(json.loads(path.read_text("utf-8"))["task"])
@@ -717,7 +727,7 @@ def test_a_stored_result_that_lacks_something_is_found(tiny, spy, tmp_path, monk
     command = "--task category --draws 2 --shots 2 4 --items 8 --methods majority zero-shot lora"
     path = tmp_path / "category.csv"
     monkeypatch.setattr(compare.models, "load", lambda name: tiny)
-    monkeypatch.setattr("sys.argv", ["compare.py", *command.split()])
+    monkeypatch.setattr("sys.argv", ["helpers/compare.py", *command.split()])
     assert compare.main([*command.split(), "--out", str(path)]) == 0
     record = path.with_suffix(".json")
     assert lacking(record) == []
@@ -743,7 +753,7 @@ def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, mon
     row = {"method": "lora", "shots": 8, "draw": 0, "right": "0101", "note": ""}
     pd.DataFrame([row]).to_csv(tmp_path / "results" / "job.csv", index=False)
     assert compare.stored("job").to_dict("records") == [row]  # the bits as text, the note empty
-    with pytest.raises(DataError, match=r"absent\.csv does not exist: make it with"):
+    with pytest.raises(DataError, match=r"absent\.csv does not exist: data/README\.md gives"):
         compare.stored("absent")
 
 

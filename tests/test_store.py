@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from helpers import methods, store
+from helpers.compare import NUMBERS, settled
 from helpers.data import DataError, Example, Task
 from helpers.methods import Outcome
 from helpers.store import Store
@@ -39,7 +40,11 @@ def tiny(tiny_models):
 @pytest.fixture
 def opened(tiny, tmp_path):
     """Open the store of `TASK` in `tmp_path`."""
-    return lambda name="kinds.csv", **more: Store(tmp_path / name, tiny, TASK, ASKED, **more)
+    return lambda name="kinds.csv", **more: open_store(tmp_path / name, tiny, TASK, ASKED, **more)
+
+
+def open_store(path, lm, task, asked, **more) -> Store:
+    return Store(path, lm, settled(task, asked, **more), NUMBERS)
 
 
 def refused(open_or_read, *words: str) -> None:
@@ -116,21 +121,23 @@ def other_data(changed: str) -> Task:
 @pytest.mark.parametrize("changed", ["train", "template", "instruction"])
 def test_other_data_is_refused(opened, tiny, tmp_path, changed):
     opened()
-    refused(lambda: Store(tmp_path / "kinds.csv", tiny, other_data(changed), ASKED), "other data:")
+    refused(
+        lambda: open_store(tmp_path / "kinds.csv", tiny, other_data(changed), ASKED), "other data:"
+    )
 
 
 def test_other_questions_are_refused(opened, tiny, tmp_path):
     opened()
     fewer, reordered = ASKED[:2], ASKED[::-1]
     path = tmp_path / "kinds.csv"
-    refused(lambda: Store(path, tiny, TASK, fewer), "other questions, data:")
-    refused(lambda: Store(path, tiny, TASK, reordered), "other data:")
+    refused(lambda: open_store(path, tiny, TASK, fewer), "other questions, data:")
+    refused(lambda: open_store(path, tiny, TASK, reordered), "other data:")
 
 
 def test_another_task_is_refused(opened, tiny, tmp_path):
     opened()
     task = Task("sorts", TASK.template, TASK.train, TASK.held_out, TASK.labels, TASK.words)
-    refused(lambda: Store(tmp_path / "kinds.csv", tiny, task, ASKED), "other task:")
+    refused(lambda: open_store(tmp_path / "kinds.csv", tiny, task, ASKED), "other task:")
 
 
 def test_another_model_is_refused(opened, tiny_models, make_tiny, tmp_path):
@@ -138,8 +145,8 @@ def test_another_model_is_refused(opened, tiny_models, make_tiny, tmp_path):
     path, moved = tmp_path / "kinds.csv", make_tiny("llama")
     with torch.no_grad():
         moved.model.lm_head.weight[0, 0] += 1
-    refused(lambda: Store(path, tiny_models["gpt2"], TASK, ASKED), "other model, weights:")
-    refused(lambda: Store(path, moved, TASK, ASKED), "other weights:")
+    refused(lambda: open_store(path, tiny_models["gpt2"], TASK, ASKED), "other model, weights:")
+    refused(lambda: open_store(path, moved, TASK, ASKED), "other weights:")
 
 
 SETTINGS = dict.fromkeys(["MOST_EPOCHS", "NEIGHBOURS", "PROBE_LAYER"], 1)
