@@ -61,10 +61,38 @@ def score_labels(
         raise ValueError(
             f"Task {task.name!r} is open, it has no labels to score: use generate instead."
         )
+    options = [_words(task)] * len(queries)
+    if not options:
+        return np.empty((0, len(task.labels)))
+    return score_options(lm, task, demonstrations, queries, options, style, budget)
+
+
+def score_options(
+    lm: LanguageModel,
+    task: Task,
+    demonstrations: Demonstrations,
+    queries: Sequence[str],
+    options: Sequence[Sequence[str]],
+    style: Style = plain,
+    budget: int | None = None,
+) -> np.ndarray:
+    """Log-likelihood of each query's own options as the answer to it, as in a multiple choice.
+
+    `options` holds a list of answers for each query, as many for each. The rest is as in
+    `score_labels`, which asks every query with the same options.
+
+    Returns an array [queries, options] in nats. Raises `PromptTooLong` as `score_labels` does, and
+    `ValueError` where the numbers of queries or options differ.
+    """
+    if len(options) != len(queries) or len({len(some) for some in options}) > 1:
+        raise ValueError("Give a list of options for each query, as many for each.")
     if not packable(lm.model):
-        return score_labels_one_by_one(lm, task, demonstrations, queries, style)
-    trees = [_tree(lm, task, _chosen(demonstrations, query), query, style) for query in queries]
-    scores = np.empty((len(queries), len(task.labels)))
+        return _score_one_by_one(lm, task, demonstrations, queries, options, style)
+    trees = [
+        _tree(lm, task, _chosen(demonstrations, query), query, some, style)
+        for query, some in zip(queries, options, strict=True)
+    ]
+    scores = np.empty((len(queries), len(options[0]) if options else 0))
     if not trees:
         return scores
     shared = _shared_length([tree.trunk for tree in trees])
@@ -90,9 +118,14 @@ def score_labels_one_by_one(
     mask.
     Returns an array [queries, labels] in nats.
     """
-    scores = np.empty((len(queries), len(task.labels)))
-    for row, query in enumerate(queries):
-        tree = _tree(lm, task, _chosen(demonstrations, query), query, style)
+    options = [_words(task)] * len(queries)
+    return _score_one_by_one(lm, task, demonstrations, queries, options, style)
+
+
+def _score_one_by_one(lm, task, demonstrations, queries, options, style) -> np.ndarray:
+    scores = np.empty((len(queries), len(options[0]) if options else 0))
+    for row, (query, some) in enumerate(zip(queries, options, strict=True)):
+        tree = _tree(lm, task, _chosen(demonstrations, query), query, some, style)
         for column, branch in enumerate(tree.branches):
             tokens = torch.tensor([tree.trunk + branch], device=lm.device)
             with torch.inference_mode():
@@ -226,6 +259,10 @@ def block_mask(cached: torch.Tensor, owner: torch.Tensor, branch: torch.Tensor) 
     return torch.cat([in_cache, in_row.tril()], dim=1)[None, None]
 
 
+def _words(task: Task) -> list[str]:
+    return [task.word(label) for label in task.labels]
+
+
 def _chosen(demonstrations: Demonstrations, query: str) -> Sequence[Example]:
     return demonstrations(query) if callable(demonstrations) else demonstrations
 
@@ -235,14 +272,12 @@ def _tree(
     task: Task,
     demonstrations: Sequence[Example],
     query: str,
+    words: Sequence[str],
     style: Style,
 ) -> Tree:
-    """Tokenise the prompt alone and with each label; they part where the first label begins."""
+    """Tokenise the prompt alone and with each word; they part where the first word begins."""
     prompt = encode(lm.tokenizer, style(task, demonstrations, query))
-    whole = [
-        encode(lm.tokenizer, style(task, demonstrations, query, task.word(label)))
-        for label in task.labels
-    ]
+    whole = [encode(lm.tokenizer, style(task, demonstrations, query, word)) for word in words]
     _check_length(lm, max(map(len, whole)))
     start = common_length([prompt, *whole])
     if not start:

@@ -2,9 +2,11 @@
 
 import copy
 import json
+import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CELL_SECONDS = 180
+CELL_SECONDS = 300  # on one thread, beside another lesson
 
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
 
@@ -131,16 +133,17 @@ def folded(text: str, title: str) -> str | None:
     return next((body for summary, body in parts if title in summary.lower()), None)
 
 
-def run(notebook: NotebookNode, folder: Path) -> NotebookNode:
+def run(notebook: NotebookNode, folder: Path, env: Mapping[str, str] | None = None) -> NotebookNode:
     """Run all cells in `folder`, in a kernel of this Python; the outputs are stored in `notebook`.
 
+    `env` is the kernel's environment, by default this process's.
     Raises nbclient's errors when a cell fails or takes too long.
     """
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(
         notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=resources
     )
-    return client.execute()
+    return client.execute(env=dict(env or os.environ))
 
 
 def doubled(notebook: NotebookNode) -> NotebookNode:

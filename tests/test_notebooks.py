@@ -3,8 +3,10 @@
 That every cell runs, and that the outputs marked for it come out the same, is tested by nbval.
 """
 
+import os
 import re
 import statistics
+from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pandas as pd
@@ -140,11 +142,29 @@ def test_exercises_are_complete(path):
     assert len(solutions) == len(found), "a solution belongs to no cell tagged `exercise`"
 
 
+@pytest.fixture(scope="session")
+def runs(request, tmp_path_factory):
+    """The lessons being run, two at a time on a thread each: two threads hardly speed up one."""
+    lessons = [
+        item.callspec.params["path"]
+        for item in request.session.items
+        if getattr(item, "originalname", "") == "test_runs_twice"
+    ]
+    pool = ThreadPoolExecutor(min(2, os.cpu_count()))
+    started = {}
+    for path in lessons:
+        records = tmp_path_factory.mktemp(path.stem)
+        alone = os.environ | {"OMP_NUM_THREADS": "1", "COURSE_RECORDS": str(records)}
+        started[path] = pool.submit(run, doubled(read(path)), path.parent, alone)
+    yield started
+    pool.shutdown(cancel_futures=True)
+
+
 @each_lesson
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_runs_twice(path):
+@pytest.mark.timeout(1800)
+def test_runs_twice(path, runs):
     """Each cell twice in a row; an open exercise is told from its solution, which is right."""
-    notebook = run(doubled(read(path)), path.parent)
+    notebook = runs[path].result()
     assert all(text.startswith("Not attempted") for text in printed(notebook, "open"))
     assert all(text.startswith("Right") for text in printed(notebook, "solved"))
