@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import compare
+from helpers import compare, cost, facts, memory, spread
 from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import plain
@@ -195,3 +195,123 @@ def mean_difference(
         elif abs(difference) >= 1:
             problem = "take the mean over draws and questions, not the sum."
     _tell(difference is not None, problem, f"{truth}.")
+
+
+def recency(rows: pd.DataFrame, share: float | None) -> None:
+    """Check how often the answer is the last demonstration's label, worked out by hand.
+
+    `rows` are prompts as `misleading.orders` stores them.
+    """
+    truth = spread.agreement(rows, spread.last_label).mean()
+    first = spread.agreement(rows, lambda row: row.shown[0]).mean()
+    problem = None
+    if share is not None and not abs(share - truth) < 5e-4:  # so that nan is wrong
+        problem = f"{share:.3f} is not the share of answers that repeat the last label."
+        if abs(share - first) < 5e-4:
+            problem = "that is the first demonstration's label; take the last."
+        elif abs(share - rows["accuracy"].mean()) < 5e-4:
+            problem = "that is the accuracy; compare `said` with the last letter of `shown`."
+        elif abs(share - 100 * truth) < 0.05:
+            problem = "give a share between 0 and 1, not per cent."
+    _tell(share is not None, problem, f"{truth:.2f} of all answers repeat the last label.")
+
+
+def order_spread(right: np.ndarray, deviation: float | None) -> None:
+    """Check the standard deviation of the accuracy over the orders of one draw, by hand.
+
+    `right` is a boolean array [draws, orders, questions].
+    """
+    truth, accuracy = spread.parts(right).order, right.mean(2)
+    problem = None
+    if deviation is not None and not abs(deviation - truth) < 5e-4:
+        problem = f"{deviation:.4f} is not the spread over the orders of one draw."
+        others = {
+            "that is the variance; take its square root.": truth**2,
+            "that mixes the draws; take the variance within each draw first.": accuracy.std(ddof=1),
+            "divide by the number of orders less 1 (ddof=1).": np.sqrt(accuracy.var(1).mean()),
+            "average the variances, then take the root.": accuracy.std(1, ddof=1).mean(),
+        }
+        close = [told for told, value in others.items() if abs(deviation - value) < 5e-5]
+        problem = close[0] if close else problem
+    _tell(deviation is not None, problem, f"{truth:.3f}, so one order says little.")
+
+
+def break_even(
+    taught: tuple[float, float], shown: tuple[float, float], queries: float | None
+) -> None:
+    """Check from how many queries on a taught way is cheaper than a shown one.
+
+    Each way is (what it costs once, what it costs for each query), in one unit.
+    """
+    truth, problem = cost.break_even(*taught, *shown), None
+    (once, each), (other_once, other_each) = taught, shown
+    if queries is not None and not abs(queries - truth) <= 0.51:  # whole or not; nan is wrong
+        problem = f"at {queries:,.0f} queries the two totals are not equal."
+        if abs(queries - once / other_each) <= 0.51:
+            problem = "the taught way's own queries cost something too."
+        elif abs(queries + truth) <= 0.51:
+            problem = "the sign is wrong: what is paid more once is saved query by query."
+        elif other_once and abs(queries - once / (other_each - each)) <= 0.51:
+            problem = "the shown way costs something once as well; take it off."
+    _tell(queries is not None, problem, f"from query {truth:,.0f} on the taught way is cheaper.")
+
+
+def enough_queries(
+    shots: int, shot_tokens: int, prices: cost.Prices, days: int, per_day: float | None
+) -> None:
+    """Check how many queries a day make weights as cheap as a kept prompt over so many days."""
+    bills = cost.bills(shots, shot_tokens, 1, prices)
+    (trained, standing), (read, asked) = bills["weights"], bills["prompt, kept"]
+    truth, problem = (trained + days * standing - read) / (days * asked), None
+    if per_day is not None and not abs(per_day / truth - 1) <= 0.01:  # so that nan is wrong
+        problem = f"{per_day:,.0f} a day is {'more' if per_day > truth else 'less'} than needed."
+        anew = bills["prompt, read anew"][1]
+        if abs(per_day * days / truth - 1) <= 0.01 or abs(per_day / truth / days - 1) <= 0.01:
+            problem = "count the days once: the GPU stands by every day, queries come every day."
+        elif abs(per_day / (trained + days * standing) * (days * anew) - 1) <= 0.01:
+            problem = "that is for a prompt read anew; kept tokens have a lower price."
+        elif abs(per_day * 1e6 / truth - 1) <= 0.01:
+            problem = "the price is for a million tokens."
+    _tell(per_day is not None, problem, f"about {truth:,.0f} queries a day.")
+
+
+def loss_of_english(results: pd.DataFrame, rank: int, steps: int, nats: float | None) -> None:
+    """Check how much the loss on plain English rose, from `memory`'s result on forgetting."""
+    truth, problem = memory.forgotten(results, "neutral", rank, steps).mean(), None
+    rows = results[(results["rank"] == rank) & (results["steps"] == steps)]
+    if nats is not None and not abs(nats - truth) < 5e-3:  # so that nan is wrong
+        problem = f"{nats:.3f} is not the mean rise at rank {rank} after {steps} steps."
+        if abs(nats + truth) < 5e-3:
+            problem = "the sign is wrong: take the loss before away from the loss after."
+        elif abs(nats - rows["neutral"].mean()) < 5e-3:
+            problem = "that is the loss afterwards; take away the loss at 0 steps."
+        elif abs(nats - memory.forgotten(results, "facts", rank, steps).mean()) < 5e-3:
+            problem = "that is the gain on the facts; plain English is in the column neutral."
+    _tell(nats is not None, problem, f"the loss rises by {truth:.2f} nats per token.")
+
+
+def updated_prompt(
+    lm: LanguageModel,
+    known: Sequence[dict],
+    number: int,
+    new: str,
+    lines: Sequence[Example] | None,
+) -> None:
+    """Check that with the learner's lines one fact has its new answer and no other is lost."""
+    problem, fact = None, known[number]
+    if lines is not None and not all(isinstance(line, Example) for line in lines):
+        problem = "give a list of data.Example, as facts.statements makes it."
+    elif lines is not None:
+        (said,) = facts.write(lm, [fact], shown=lines)
+        others = [one for one in known if one is not fact]
+        then, now = (
+            int(facts.choose(lm, others, shown=shown).sum())
+            for shown in (facts.statements(known), lines)
+        )
+        if said != new:
+            problem = f"the model writes {said!r}, not {new!r}."
+            if facts.statements([fact])[0] in lines:
+                problem += " The line with the old answer is still there."
+        elif now < then:
+            problem = f"only {now} of the other facts are right, {then} before: keep their lines."
+    _tell(lines is not None, problem, f"the model writes {new!r}, and no other fact is lost.")

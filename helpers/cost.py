@@ -8,14 +8,17 @@ norms and activations; `count_flops` counts the same with PyTorch's own counter.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.model import LanguageModel
+
+PIECE = 512  # tokens of a beginning that scoring reads in one pass on a CPU
 
 
 class Shape(NamedTuple):
@@ -36,6 +39,16 @@ class Cost(NamedTuple):
     ask_tokens: float
     ask_flops: float
     stored_bytes: float
+
+
+class Prices(NamedTuple):
+    """What a learner pays, in any currency. The defaults are examples and nobody's offer."""
+
+    token: float = 1.0  # for a million tokens that somebody else's model reads
+    kept: float = 0.1  # share of that price for tokens that it kept from the query before
+    gpu_hour: float = 2.0
+    training_hours: float = 1.0
+    serving_hours: float = 24.0  # a day on which the GPU stands by
 
 
 def shape(lm: LanguageModel) -> Shape:
@@ -68,8 +81,24 @@ def _body(lm: LanguageModel) -> list[tuple[int, int]]:
 def forward_flops(lm: LanguageModel, tokens: float, cached: float = 0, told: float = 1) -> float:
     """FLOPs of reading `tokens` behind `cached` ones, with the output head at `told` positions."""
     sizes = shape(lm)
-    attention = 4 * sizes.layers * sizes.width * tokens * (cached + tokens)
-    return 2 * sizes.body * tokens + attention + 2 * sizes.head * told
+    return 2 * sizes.body * tokens + attention_flops(lm, tokens, cached) + 2 * sizes.head * told
+
+
+def attention_flops(lm: LanguageModel, tokens: float, cached: float = 0) -> float:
+    """Attention's part of `forward_flops`: the only one that grows with the square of a text."""
+    sizes = shape(lm)
+    return 4 * sizes.layers * sizes.width * tokens * (cached + tokens)
+
+
+def in_pieces(
+    flops: Callable[[LanguageModel, float, float], float],
+    lm: LanguageModel,
+    tokens: float,
+    piece: int = PIECE,
+) -> float:
+    """What `flops(lm, tokens, cached)` says of a long text that is read piece by piece."""
+    starts = np.arange(0, tokens, piece)
+    return sum(flops(lm, min(piece, tokens - start), start) for start in starts)
 
 
 def training_flops(
@@ -81,12 +110,10 @@ def training_flops(
     once for the weights'. LoRA spares the second but for its own thin matrices; attention, which
     has no weights, always costs twice on the way back.
     """
-    sizes = shape(lm)
     once = forward_flops(lm, tokens, told=told)
     if method == "full":
         return 3 * once
-    attention = 4 * sizes.layers * sizes.width * tokens**2
-    return 2 * once + attention + 6 * adapter_weights(lm, rank) * tokens
+    return 2 * once + attention_flops(lm, tokens) + 6 * adapter_weights(lm, rank) * tokens
 
 
 def adapter_weights(lm: LanguageModel, rank: int) -> int:
@@ -114,14 +141,14 @@ def in_context_cost(
     """The cost of a prompt of so many tokens of demonstrations before queries of so many tokens.
 
     `cached`: the demonstrations are read once and their key/value cache is kept in memory. Without
-    it, every query reads them anew and nothing is kept (the text itself is not counted).
+    it, every query reads them anew and nothing is kept (the text itself is not counted). They are
+    read in pieces, as scoring does.
     """
+    taught = in_pieces(forward_flops, lm, demonstrations)
+    asked = forward_flops(lm, query, demonstrations)
     if cached:
-        taught = forward_flops(lm, demonstrations)
-        asked = forward_flops(lm, query, demonstrations)
         return Cost(demonstrations, taught, query, asked, cache_bytes(lm, demonstrations))
-    tokens = demonstrations + query
-    return Cost(0, 0, tokens, forward_flops(lm, tokens), 0)
+    return Cost(0, 0, demonstrations + query, taught + asked, 0)
 
 
 def fine_tuning_cost(
@@ -154,6 +181,29 @@ def break_even(once: float, each: float, other_once: float, other_each: float) -
     if each >= other_each:
         return 0.0 if once < other_once else math.inf
     return max(0.0, (once - other_once) / (other_each - each))
+
+
+def bills(
+    shots: int, shot_tokens: int, per_day: int, prices: Prices, query_tokens: int = 50
+) -> dict[str, tuple[float, float]]:
+    """What each way costs once and for each query, in money.
+
+    A prompt is paid by the token that somebody else's model reads; weights of one's own need a GPU
+    for training and, on each of its serving hours, for queries, however few come. The tokens of
+    the answer are left out: they are as many either way.
+    """
+    shown, token = shots * shot_tokens, prices.token / 1e6
+    standing = prices.serving_hours * prices.gpu_hour / per_day
+    return {
+        "prompt, read anew": (0.0, (shown + query_tokens) * token),
+        "prompt, kept": (shown * token, (prices.kept * shown + query_tokens) * token),
+        "weights": (prices.training_hours * prices.gpu_hour, standing),
+    }
+
+
+def cheapest(bills: Mapping[str, tuple[float, float]], queries: float) -> str:
+    """The way whose total over so many queries is the lowest."""
+    return min(bills, key=lambda way: bills[way][0] + bills[way][1] * queries)
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:

@@ -268,7 +268,7 @@ def tune(
     _give_back()
     packed = packed and packable(lm.model)
     lora = method == "lora"
-    tuned = _with_adapter(lm, rank, seed) if lora else _with_all_weights(lm, keep_base)
+    tuned = with_adapter(lm, rank, seed) if lora else _with_all_weights(lm, keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
@@ -326,7 +326,8 @@ def _restore(weights: Sequence[torch.Tensor], kept: Sequence[torch.Tensor]) -> N
         weight.copy_(old)
 
 
-def _with_adapter(lm: LanguageModel, rank: int, seed: int) -> LanguageModel:
+def with_adapter(lm: LanguageModel, rank: int, seed: int) -> LanguageModel:
+    """The model with a new LoRA adapter that changes nothing yet; `lm` itself is not changed."""
     config = peft.LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=2 * rank, target_modules="all-linear"
     )

@@ -195,9 +195,16 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
 
 
 def grouped(
-    table: Mapping[str, Mapping[str, tuple[float, float, float]]], y: str, title: str, sentence: str
+    table: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    y: str,
+    title: str,
+    sentence: str,
+    below: bool = False,
 ):
-    """Grouped bars with intervals: `table[method][group]` is (mean, low, high)."""
+    """Grouped bars with intervals: `table[method][group]` is (mean, low, high).
+
+    `below` puts the legend under the bars, where they leave no room.
+    """
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
         width = 0.8 / len(table)
@@ -221,7 +228,139 @@ def grouped(
         axis.set_ylim(0, 1.12)
         axis.set_ylabel(y)
         axis.set_title(title, fontweight="bold")
-        axis.legend(loc="upper left")
+        if below:
+            figure.legend(loc="outside lower center", ncols=len(table), fontsize=9)
+        else:
+            axis.legend(loc="upper left")
+    show(figure, sentence)
+
+
+def growth(
+    panels: Mapping[str, Mapping[str, Sequence]],
+    x: str,
+    y: Sequence[str],
+    title: str,
+    sentence: str,
+    marks: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
+):
+    """How something grows, on logarithmic axes: `panels[panel][curve]` is (x, y) or (x, y, low,
+    high), and `y` names each panel's axis.
+
+    A curve with bounds gets a band. `marks[panel][text]` is a point to point out, such as where two
+    curves cross.
+    """
+    with plt.rc_context(STYLE):
+        figure, ((*axes,),) = plt.subplots(
+            1,
+            len(panels),
+            figsize=(4.6 * len(panels) if len(panels) > 1 else 6.5, 3.8),
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, label, (name, curves) in zip(axes, y, panels.items(), strict=True):
+            for i, (curve, values) in enumerate(curves.items()):
+                places, middle, *bounds = map(np.asarray, values)
+                look = {
+                    "color": COLOURS[i],
+                    "marker": MARKERS[i],
+                    "markevery": 1 + len(middle) // 9,
+                }
+                axis.loglog(places, middle, label=curve, linewidth=1.5, markersize=4, **look)
+                if bounds:
+                    axis.fill_between(places, *bounds, color=COLOURS[i], alpha=0.2, linewidth=0)
+            for text, point in (marks or {}).get(name, {}).items():
+                axis.plot(*point, "*", color="black", markersize=11)
+                offset = {"xytext": (7, -12), "textcoords": "offset points"}
+                axis.annotate(text, point, ha="left", fontsize=8, **offset)
+            axis.set_title(name, fontsize=10)
+            axis.set_xlabel(x)
+            axis.set_ylabel(label)
+        drawn, names = axes[0].get_legend_handles_labels()
+        figure.legend(drawn, names, loc="outside lower center", ncols=4, fontsize=9)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    show(figure, sentence)
+
+
+def strips(
+    results: Mapping[str, np.ndarray], x: str, y: str, title: str, sentence: str, level: float
+):
+    """One dot for each accuracy, a strip for each draw; `results` maps a name to [draws, dots].
+
+    A dashed line stands at `level`, such as chance. Dots at one place are spread sideways.
+    """
+    with plt.rc_context(STYLE):
+        figure, ((*axes,),) = plt.subplots(
+            1,
+            len(results),
+            figsize=(3.6 * len(results), 3.4),
+            squeeze=False,
+            sharey=True,
+            layout="constrained",
+        )
+        for i, (axis, (name, dots)) in enumerate(zip(axes, results.items(), strict=True)):
+            draws, several = dots.shape
+            places = np.arange(draws)[:, None] + np.linspace(-0.3, 0.3, several)
+            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": ""}
+            axis.plot(places.ravel(), dots.ravel(), alpha=0.5, markersize=4, **look)
+            axis.axhline(level, linestyle="--", linewidth=1, color="black")
+            axis.set_xticks(range(draws))
+            axis.set_xlabel(x)
+            axis.set_ylim(-0.03, 1.03)
+            axis.set_title(name, fontsize=10)
+        axes[0].set_ylabel(y)
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    show(figure, sentence)
+
+
+def changes(
+    results: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    x: str,
+    title: str,
+    sentence: str,
+):
+    """Differences from a reference, a line of the figure each: `results[way][what]` is (mean, low,
+    high)."""
+    with plt.rc_context(STYLE):
+        names = list(next(iter(results.values())))
+        height = 0.2 * len(names) * (len(results) + 0.5) + 1.4
+        figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
+        for i, (way, values) in enumerate(results.items()):
+            mean, low, high = np.array([values[name] for name in names]).T
+            shift = (i - (len(results) - 1) / 2) / (len(results) + 1)
+            places = np.arange(len(names))[::-1] - shift
+            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "", "capsize": 3}
+            axis.errorbar(mean, places, xerr=[mean - low, high - mean], label=way, **look)
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set_yticks(range(len(names))[::-1], names)
+        axis.set_xlabel(x)
+        axis.set_title(title, fontweight="bold")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    show(figure, sentence)
+
+
+def trends(
+    panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]],
+    x: str,
+    title: str,
+    sentence: str,
+):
+    """What changes step by step, a panel for each measure: `panels[measure][line][step]` is (mean,
+    low, high)."""
+    with plt.rc_context(STYLE):
+        figure, ((*axes,),) = plt.subplots(
+            1, len(panels), figsize=(3.8 * len(panels), 3.4), squeeze=False, layout="constrained"
+        )
+        for axis, (measure, found) in zip(axes, panels.items(), strict=True):
+            for i, (name, points) in enumerate(found.items()):
+                mean, low, high = np.array(list(points.values())).T
+                places = np.array(list(points)) + 0.15 * (i - (len(found) - 1) / 2)
+                look = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "capsize": 2}
+                axis.errorbar(places, mean, [mean - low, high - mean], **look)
+            axis.set_xticks(list(points))
+            axis.set_xlabel(x)
+            axis.set_ylabel(measure)
+        axes[0].legend()
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     show(figure, sentence)
 
 

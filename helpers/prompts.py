@@ -84,7 +84,8 @@ def encode(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     started = bool(tokenizer.bos_token) and prompt.startswith(
         tokenizer.bos_token
     )  # a chat template
-    return tokenizer(prompt, add_special_tokens=not started).input_ids
+    # Not verbose: our own `PromptTooLong` says better that a prompt is too long.
+    return tokenizer(prompt, add_special_tokens=not started, verbose=False).input_ids
 
 
 def count_tokens(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:

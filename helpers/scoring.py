@@ -61,10 +61,11 @@ def score_labels(
         raise ValueError(
             f"Task {task.name!r} is open, it has no labels to score: use generate instead."
         )
-    options = [_words(task)] * len(queries)
-    if not options:
-        return np.empty((0, len(task.labels)))
-    return score_options(lm, task, demonstrations, queries, options, style, budget)
+    if not packable(lm.model):
+        return score_labels_one_by_one(lm, task, demonstrations, queries, style)
+    words = [_words(task)] * len(queries)
+    scores = _score_packed(lm, task, demonstrations, queries, words, style, budget)
+    return scores.reshape(len(queries), len(task.labels))
 
 
 def score_options(
@@ -88,6 +89,10 @@ def score_options(
         raise ValueError("Give a list of options for each query, as many for each.")
     if not packable(lm.model):
         return _score_one_by_one(lm, task, demonstrations, queries, options, style)
+    return _score_packed(lm, task, demonstrations, queries, options, style, budget)
+
+
+def _score_packed(lm, task, demonstrations, queries, options, style, budget) -> np.ndarray:
     trees = [
         _tree(lm, task, _chosen(demonstrations, query), query, some, style)
         for query, some in zip(queries, options, strict=True)
@@ -118,8 +123,9 @@ def score_labels_one_by_one(
     mask.
     Returns an array [queries, labels] in nats.
     """
-    options = [_words(task)] * len(queries)
-    return _score_one_by_one(lm, task, demonstrations, queries, options, style)
+    words = [_words(task)] * len(queries)
+    scores = _score_one_by_one(lm, task, demonstrations, queries, words, style)
+    return scores.reshape(len(queries), len(task.labels))
 
 
 def _score_one_by_one(lm, task, demonstrations, queries, options, style) -> np.ndarray:
@@ -133,6 +139,59 @@ def _score_one_by_one(lm, task, demonstrations, queries, options, style) -> np.n
             told = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
             scores[row, column] = told.sum().item()
     return scores
+
+
+class Prompt:
+    """Demonstrations that are read once and kept; queries are asked behind them as they come.
+
+    What a service does that learns of its queries one by one. `tokens` are those that are kept.
+    Raises `PromptTooLong` when the demonstrations leave no room for a query, `ValueError` for an
+    open task.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        task: Task,
+        demonstrations: Sequence[Example],
+        style: Style = plain,
+    ):
+        if not task.labels:
+            raise ValueError(f"Task {task.name!r} is open, it has no labels to score.")
+        self.lm, self.task, self.style = lm, task, style
+        self.demonstrations = list(demonstrations)
+        any_two = [encode(lm.tokenizer, style(task, demonstrations, text)) for text in ("A", "0")]
+        self.tokens = any_two[0][: _shared_length(any_two)]
+        _check_length(lm, len(any_two[0]))
+        self.packs = packable(lm.model)
+        self.cache = _encode_prefix(lm, self.tokens if self.packs else [])
+
+    def score(self, query: str) -> np.ndarray:
+        """Log-likelihood of each label's word as the answer, an array [labels] in nats.
+
+        Raises `PromptTooLong` when the query with its label does not fit behind the demonstrations.
+        """
+        if not self.packs:
+            shown = self.demonstrations, [query]
+            return score_labels_one_by_one(self.lm, self.task, *shown, self.style)[0]
+        tree = self._tree(query)
+        kept = min(common_length([self.tokens, tree.trunk]), len(tree.trunk) - 1)
+        self.tokens = self.tokens[:kept]  # a tokenizer may join the query's start to what is before
+        _keep_prefix(self.cache, kept)
+        scores = _score_row(self.lm, self.cache, kept, [Tree(tree.trunk[kept:], tree.branches)])
+        _keep_prefix(self.cache, kept)
+        return scores[0]
+
+    def _tree(self, query: str) -> Tree:
+        """As `_tree`, but the demonstrations are tokenised once, not once more for each label."""
+        bare = _tree(self.lm, self.task, [], query, _words(self.task), self.style)
+        question, whole = (
+            encode(self.lm.tokenizer, self.style(self.task, shown, query))
+            for shown in ([], self.demonstrations)
+        )
+        trunk = whole[: len(whole) - (len(question) - len(bare.trunk))]
+        _check_length(self.lm, len(trunk) + max(map(len, bare.branches)))
+        return Tree(trunk, bare.branches)
 
 
 def predict(task: Task, scores: np.ndarray) -> list[str]:

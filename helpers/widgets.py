@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from helpers import compare
+from helpers import compare, cost, facts, misleading
 from helpers.data import Example, Task, texts
 from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, nearest, plain
-from helpers.scoring import next_tokens, score_labels
+from helpers.scoring import next_tokens, score_labels, score_options
 
 NARROW = {"description_width": "90px"}
 
@@ -234,6 +234,54 @@ def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
     )
 
 
+def fault_explorer(lm: LanguageModel, task: Task, shots: int = 8) -> Panel:
+    """Choose a fault, a draw and an order; see the prompt and what the model answers."""
+    fault = w.Dropdown(options=misleading.FAULTS, description="fault", style=NARROW)
+    seed = w.IntSlider(0, 0, 9, description="draw", style=NARROW, continuous_update=False)
+    order = w.Dropdown(options=["as drawn", "reversed"], description="order", style=NARROW)
+    query = w.Dropdown(options=texts(task.held_out[:30]), description="query", style=NARROW)
+    view = w.HTML()
+
+    def update(_=None):
+        style = misleading.faulty(task, fault.value)
+        drawn = task.draw(shots, seed.value)[:: -1 if order.value == "reversed" else 1]
+        share = softmax(score_labels(lm, task, drawn, [query.value], style)[0])
+        truth = next(e.label for e in task.held_out if e.text == query.value)
+        view.value = (
+            f"<p>Right answer: <b>{escape(truth)}</b></p><pre style='border:1px solid #999;"
+            f"padding:6px'>{escape(style(task, drawn, query.value))}</pre>"
+            + _bars({task.labels[i]: share[i] for i in np.argsort(-share)})
+        )
+
+    controls = [fault, seed, order, query]
+    return _explorer(controls, view, update, "An explorer of faults, in a live notebook.")
+
+
+def recall_explorer(
+    ways: Mapping[str, tuple[LanguageModel, Sequence[Example]]], known: Sequence[dict]
+) -> Panel:
+    """Choose a fact and how to ask for it; see what each way of teaching holds of the answers.
+
+    `ways` maps a name to a model and to what stands in its prompt.
+    """
+    fact = w.Dropdown(options=[one["id"] for one in known], description="fact", style=NARROW)
+    asked = w.Dropdown(options=facts.WAYS, description="asked", style=NARROW)
+    view = w.HTML()
+
+    def update(_=None):
+        one = known[fact.index]
+        question, answers = facts.question(one, asked.value)
+        told = ""
+        for name, (lm, shown) in ways.items():
+            scores = score_options(lm, facts.TASK, list(shown), [question], [answers])[0]
+            told += f"<p><b>{escape(name)}</b></p>"
+            told += _bars(dict(zip(answers, softmax(scores), strict=True)))
+        right = f"right: <b>{escape(answers[0])}</b>"
+        view.value = f"<p>{escape(question)} … ({right})</p>{told}"
+
+    return _explorer([fact, asked], view, update, "An explorer of recall, in a live notebook.")
+
+
 def _dots(name: str, accuracies: Sequence[float]) -> str:
     """One dot for each draw on a line from 0 to 1."""
     dot = "position:absolute;top:3px;width:8px;height:8px;border-radius:4px;background:#0072B2"
@@ -246,6 +294,57 @@ def _dots(name: str, accuracies: Sequence[float]) -> str:
         f"<tr><td style='text-align:right'>{escape(name)}</td><td><div style='{line}'>{dots}</div>"
         f"</td><td>mean {np.mean(accuracies):.2f}</td></tr>"
     )
+
+
+def cost_explorer() -> Panel:
+    """Give a job's size and your own prices; see what each way costs, and when weights pay off."""
+    wide = {"description_width": "230px"}
+    box = {"style": wide, "layout": {"width": "360px"}}
+    shots = w.BoundedIntText(32, 1, 10_000, description="demonstrations (shots)", **box)
+    shot_tokens = w.BoundedIntText(40, 1, 100_000, description="tokens per demonstration", **box)
+    per_day = w.BoundedIntText(10_000, 1, 10**9, description="queries a day", **box)
+    default = cost.Prices()
+    names = {
+        "token": "price of a million tokens",
+        "kept": "share of it for kept tokens",
+        "gpu_hour": "price of a GPU hour",
+        "training_hours": "GPU hours of training",
+        "serving_hours": "GPU hours of serving, a day",
+    }
+    prices = [
+        w.BoundedFloatText(getattr(default, key), min=0, max=1e6, description=name, **box)
+        for key, name in names.items()
+    ]
+    view = w.HTML()
+
+    def update(_=None):
+        paid = cost.Prices(*(price.value for price in prices))
+        bills = cost.bills(shots.value, shot_tokens.value, per_day.value, paid)
+        best = cost.cheapest(bills, 30 * per_day.value)
+        rows = "".join(
+            f"<tr><td>{way}{' ★' if way == best else ''}</td><td>{once:,.4g}</td>"
+            f"<td>{each * 1000:,.4g}</td><td>{once + each * 30 * per_day.value:,.2f}</td></tr>"
+            for way, (once, each) in bills.items()
+        )
+        told = "".join(
+            f"<p>Weights against the {way}: "
+            f"{_pays_off(cost.break_even(*bills['weights'], *bills[way]), per_day.value)}</p>"
+            for way in bills
+            if way != "weights"
+        )
+        view.value = (
+            "<p>Example numbers: put in your own.</p><table><tr><th>way</th><th>once</th>"
+            f"<th>1,000 queries</th><th>30 days</th></tr>{rows}</table>{told}"
+        )
+
+    controls = [shots, shot_tokens, per_day, *prices]
+    return _explorer(controls, view, update, "An explorer of costs, in a live notebook.")
+
+
+def _pays_off(queries: float, per_day: int) -> str:
+    if queries == np.inf:
+        return "never cheaper at so many queries a day."
+    return f"cheaper from query {queries:,.0f} on, after {queries / per_day:,.1f} days."
 
 
 def _explorer(controls: Sequence[w.Widget], view: w.Widget, update, sentence: str) -> Panel:

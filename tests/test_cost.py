@@ -51,7 +51,7 @@ def test_training_formula_is_close_to_the_counter(make_tiny, kind, method):
     (row,) = rows(encoded, 10_000)
     told = int((row.targets != finetune.IGNORED).sum())
     tuned = (
-        finetune._with_adapter(lm, 4, 0)
+        finetune.with_adapter(lm, 4, 0)
         if method == "lora"
         else finetune._with_all_weights(lm, True)
     )
@@ -66,14 +66,14 @@ def test_formulas_hold_for_the_course_model(lm):
     assert read(lm, 30, 12) == pytest.approx(cost.forward_flops(lm, 30, 12), rel=1e-6)
     (row,) = rows(encode_examples(lm, TASK, EXAMPLES), 10_000)
     told = int((row.targets != finetune.IGNORED).sum())
-    tuned = finetune._with_adapter(lm, 8, 0)
+    tuned = finetune.with_adapter(lm, 8, 0)
     counted = cost.count_flops(lambda: completion_loss(tuned.model, row).backward())
     formula = cost.training_flops(lm, row.tokens.numel(), told, 8)
     assert counted == pytest.approx(formula, rel=0.01)
 
 
 def test_adapter_weights_are_those_that_peft_makes(tiny):
-    tuned = finetune._with_adapter(tiny, 4, 0)
+    tuned = finetune.with_adapter(tiny, 4, 0)
     made = sum(weight.numel() for weight in tuned.model.parameters() if weight.requires_grad)
     assert cost.adapter_weights(tiny, 4) == made
     assert cost.shape(tuned) == cost.shape(tiny)
@@ -136,3 +136,35 @@ def test_table_means_over_draws():
         "tokens_per_query": 9.0,
         "kilobytes_kept": 2.0,
     }
+
+
+def test_a_long_beginning_is_counted_as_it_is_read(make_tiny):
+    """Piece by piece, as scoring reads it on a CPU."""
+    lm = make_tiny("llama")
+    read = cost.count_flops(lambda: scoring._encode_prefix(lm, [1] * 600))
+    assert cost.in_pieces(cost.forward_flops, lm, 600) == pytest.approx(read, rel=1e-9)
+    assert cost.forward_flops(lm, 600) > 1.05 * read  # in one piece, more is masked
+
+
+def test_attention_is_what_grows_with_the_square(tiny):
+    for cached in (0, 30):
+        rest = [
+            cost.forward_flops(tiny, tokens, cached) - cost.attention_flops(tiny, tokens, cached)
+            for tokens in (10, 20, 30)
+        ]
+        assert rest[2] - rest[1] == rest[1] - rest[0] > 0
+    assert cost.attention_flops(tiny, 20) == 4 * cost.attention_flops(tiny, 10)
+
+
+def test_bills_by_hand():
+    """Ten demonstrations of 40 tokens; a million tokens cost 2, and kept ones a quarter of that."""
+    prices = cost.Prices(2.0, 0.25, gpu_hour=3.0, training_hours=2.0, serving_hours=10.0)
+    found = cost.bills(10, 40, 100, prices, query_tokens=50)
+    assert found["prompt, read anew"] == (0, pytest.approx(900e-6))
+    assert found["prompt, kept"] == (pytest.approx(800e-6), pytest.approx(300e-6))
+    assert found["weights"] == (6, pytest.approx(0.3))
+
+
+@pytest.mark.parametrize(("queries", "way"), [(0, "a"), (9, "a"), (11, "b"), (1e9, "c")])
+def test_the_cheapest_way_depends_on_the_queries(queries, way):
+    assert cost.cheapest({"a": (0, 2), "b": (10, 1), "c": (1e6, 0.5)}, queries) == way

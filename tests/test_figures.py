@@ -1,15 +1,19 @@
 """What the figures and explorers show of the tables and models that they are given."""
 
+import html
 import re
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 from test_finetune import EXAMPLES, TASK
 
-from helpers import compare, plots, widgets
+from helpers import compare, facts, plots, widgets
+from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
+from helpers.scoring import score_options
 
 
 @pytest.fixture
@@ -108,3 +112,115 @@ def test_the_comparison_explorer_tells_the_paired_difference():
     assert "mean 0.25" in view.value
     shots.value, second.value = 32, "in-context"
     assert "hold nothing of &#x27;in-context&#x27; at 32" in view.value
+
+
+def test_growth_draws_curves_bands_and_marks(shown):
+    panels = {"one": {"a": ([1, 10], [2, 20]), "b": ([1, 10], [3, 3], [2, 2], [4, 5])}}
+    marks = {"one": {"here": (4, 8)}}
+    plots.growth(panels, "queries", ["seconds"], "title", "They cross.", marks)
+    ((figure, sentence),) = shown
+    (axis,) = figure.axes
+    assert axis.get_xscale() == axis.get_yscale() == "log" and axis.get_ylabel() == "seconds"
+    a, b, star = axis.lines
+    assert list(a.get_ydata()) == [2, 20] and list(b.get_xdata()) == [1, 10]
+    assert star.get_xydata().tolist() == [[4, 8]]
+    (band,) = axis.collections
+    assert band.get_paths()[0].get_extents().extents.tolist() == [1, 2, 10, 5]
+    assert [text.get_text() for text in axis.texts] == ["here"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    assert sentence == "They cross."
+
+
+def test_the_cost_explorer_follows_the_learners_prices():
+    panel = widgets.cost_explorer()
+    *controls, view = panel.children
+    fields = {control.description: control for control in controls}
+    assert "Example numbers" in view.value and "live notebook" in repr(panel)
+    fields["queries a day"].value, fields["demonstrations (shots)"].value = 100, 10
+    fields["tokens per demonstration"].value = 40
+    given = {"price of a million tokens": 2, "price of a GPU hour": 3, "GPU hours of training": 2}
+    given |= {"share of it for kept tokens": 0.25, "GPU hours of serving, a day": 10}
+    for name, value in given.items():
+        fields[name].value = value
+    rows = re.findall(r"<td>([^<]*)</td>" * 4, view.value)
+    assert rows == [
+        ("prompt, read anew", "0", "0.9", "2.70"),
+        ("prompt, kept ★", "0.0008", "0.3", "0.90"),
+        ("weights", "6", "300", "906.00"),
+    ]
+    assert view.value.count("never cheaper") == 2
+    fields["queries a day"].value = 1_000_000
+    assert "weights ★" in view.value
+    assert "prompt, kept: cheaper from query 22,219 on, after 0.0 days" in view.value
+
+
+def test_strips_draw_every_accuracy_and_the_level(shown):
+    dots = np.array([[0.2, 0.4, 0.6], [0.5, 0.7, 0.9]])
+    plots.strips({"one": dots, "two": dots / 2}, "draw", "right", "title", "From 0.2.", level=0.5)
+    ((figure, _),) = shown
+    for axis, scale in zip(figure.axes, (1, 2), strict=True):
+        drawn, level = axis.lines
+        np.testing.assert_allclose(drawn.get_ydata(), dots.ravel() / scale)
+        assert list(np.round(drawn.get_xdata())) == [0, 0, 0, 1, 1, 1]
+        assert set(level.get_ydata()) == {0.5}
+    assert figure.axes[0].get_ylabel() == "right" and not figure.axes[1].get_ylabel()
+
+
+def test_changes_put_each_name_on_its_line(shown):
+    first = {"a": (-0.5, -0.6, -0.3), "b": (0.1, 0.0, 0.2)}
+    plots.changes({"x": first, "y": {"b": (0, 0, 0), "a": (1, 1, 1)}}, "x", "title", "Down 0.5.")
+    ((figure, _),) = shown
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"]
+    marks, names = axis.get_legend_handles_labels()
+    assert names == ["x", "y"]
+    assert [list(mark[0].get_xdata()) for mark in marks] == [[-0.5, 0.1], [1, 0]]
+    top = [mark[0].get_ydata()[0] for mark in marks]  # "a" is the upper line in both
+    assert min(top) > 0.5 and axis.get_yticks()[0] == 1
+    low, high = marks[0][2][0].get_segments()[0][:, 0]
+    assert (low, high) == pytest.approx((-0.6, -0.3))
+
+
+def test_the_fault_explorer_shows_the_faulty_prompt(tiny_models):
+    task = load_task("category")
+    panel = widgets.fault_explorer(tiny_models["llama"], task, shots=3)
+    fault, seed, order, query, view = panel.children
+    fault.value, seed.value, order.value = "no mark before label", 2, "reversed"
+    drawn = task.draw(3, 2)[::-1]
+    written = "".join(f"{one.text} {one.label}\n" for one in drawn)
+    assert f"{written}{query.value} -&gt;</pre>" in view.value
+    truth = next(one.label for one in task.held_out if one.text == query.value)
+    assert f"<b>{truth}</b>" in view.value
+    assert all(repr(label) in html.unescape(view.value) for label in task.labels)
+
+
+def test_trends_have_a_panel_for_each_measure_and_a_line_for_each_name(shown):
+    line = {0: (0.5, 0.4, 0.7), 8: (0.25, 0.2, 0.3)}
+    panels = {"loss": {"rank 2": line, "rank 8": line}, "right": {"rank 2": line}}
+    plots.trends(panels, "steps", "title", "Two panels.")
+    ((figure, _),) = shown
+    left, right = figure.axes
+    assert (left.get_ylabel(), right.get_ylabel(), left.get_xlabel()) == ("loss", "right", "steps")
+    handles, names = left.get_legend_handles_labels()
+    assert names == ["rank 2", "rank 8"]
+    assert list(handles[0][0].get_ydata()) == [0.5, 0.25]
+    (bars,) = handles[0][2]
+    spread = [(low, high) for (_, low), (_, high) in bars.get_segments()]
+    np.testing.assert_allclose(spread, [(0.4, 0.7), (0.2, 0.3)])
+
+
+def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny_models):
+    known = facts.draw(facts.load(), 4, 0)
+    lm, shown = tiny_models["llama"], facts.statements(known)
+    panel = widgets.recall_explorer({"untaught": (lm, []), "prompt": (lm, shown)}, known)
+    fact, asked, view = panel.children
+    assert list(fact.options) == [one["id"] for one in known]
+    fact.value, asked.value = known[2]["id"], "reversed"
+    text = html.unescape(view.value)
+    assert known[2]["reversed"] in text and f"<b>{known[2]['reversed_answer']}</b>" in text
+    shares = [float(n) for n in re.findall(r"<td>(\d\.\d{3})</td>", text)]
+    question, answers = facts.question(known[2], "reversed")
+    assert answers == [known[2]["reversed_answer"], *known[2]["reversed_distractors"]]
+    for i, prompt in enumerate(([], shown)):
+        scores = score_options(lm, facts.TASK, prompt, [question], [answers])
+        assert shares[4 * i : 4 * i + 4] == pytest.approx(softmax(scores[0]), abs=1e-3)

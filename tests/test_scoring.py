@@ -15,6 +15,7 @@ from scipy.special import log_softmax
 from helpers.data import Example, Task, load_task, texts
 from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
 from helpers.scoring import (
+    Prompt,
     answer,
     batch_calibration,
     block_mask,
@@ -25,6 +26,7 @@ from helpers.scoring import (
     predict,
     score_labels,
     score_labels_one_by_one,
+    score_options,
 )
 
 KINDS = ("llama", "gpt2", "qwen2")
@@ -449,6 +451,104 @@ def test_contextual_calibration_removes_a_constant_bias_for_one_input(scores, bi
     calibrated = contextual_calibration(scores + bias, neutral + bias)
     without = contextual_calibration(scores, neutral)
     assert np.allclose(log_softmax(calibrated, 1), log_softmax(without, 1))
+
+
+# One question after the other
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("shots", [0, 1, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kept_prompt_scores_each_query_as_it_comes(make_tiny, kind, shots, started):
+    """In any order and again and again: nothing of an earlier query stays."""
+    lm, shown = make_tiny(kind, started), EXAMPLES[:shots]
+    queries = [query for query in QUERIES if query] * 2
+    prompt = Prompt(lm, TASK, shown)
+    kept = list(prompt.tokens)
+    found = np.array([prompt.score(query) for query in queries])
+    assert close(found, score_labels_one_by_one(lm, TASK, shown, queries))
+    assert prompt.tokens == kept and prompt.cache.get_seq_length() == len(kept)
+    whole = encode(lm.tokenizer, plain(TASK, shown, "rain"))
+    assert whole[: len(kept)] == kept
+    assert len(kept) >= len(whole) - len(encode(lm.tokenizer, "rain -> "))
+
+
+def test_a_kept_prompt_tokenises_and_reads_its_demonstrations_once(make_tiny, monkeypatch):
+    lm = make_tiny("llama")
+    prompt = Prompt(lm, TASK, EXAMPLES)
+    read, forward = [], lm.model.forward
+    monkeypatch.setattr(
+        lm.model, "forward", lambda ids, **given: read.append(ids.numel()) or forward(ids, **given)
+    )
+    prompt.score("rain")
+    assert len(read) == 1 and read[0] < len(prompt.tokens)
+
+
+def test_a_query_that_joins_what_is_before_it_is_scored_right(make_tiny):
+    """The space before the query makes one token with its first letters: "Ġ cold"."""
+    lm = make_tiny("llama")
+    task = Task("joined", "is {text} -> {label}\n", EXAMPLES, (), tuple(WORDS), WORDS)
+    prompt = Prompt(lm, task, EXAMPLES[:2])
+    for query in ("cold", "ice", "hot", "cold"):
+        (expected,) = score_labels_one_by_one(lm, task, EXAMPLES[:2], [query])
+        assert close(prompt.score(query)[None], expected[None])
+
+
+def test_a_kept_prompt_is_never_cut(make_tiny):
+    lm = make_tiny("llama", max_position_embeddings=200)
+    prompt = Prompt(lm, TASK, EXAMPLES)
+    with pytest.raises(PromptTooLong, match="200"):
+        prompt.score("very " * 40)
+    with pytest.raises(PromptTooLong, match="200"):
+        Prompt(lm, TASK, EXAMPLES * 3)
+
+
+def test_a_kept_prompt_needs_labels(tiny_models):
+    with pytest.raises(ValueError, match="open"):
+        Prompt(tiny_models["llama"], Task("open", "{text} -> {label}\n", EXAMPLES, ()), EXAMPLES)
+
+
+def test_other_models_answer_a_prompt_the_plain_way(unpackable):
+    with pytest.warns(UserWarning, match="block mask"):
+        prompt = Prompt(unpackable, TASK, EXAMPLES[:2])
+        found = prompt.score("rain")
+    (expected,) = score_labels_one_by_one(unpackable, TASK, EXAMPLES[:2], ["rain"])
+    assert close(found[None], expected[None])
+
+
+# Options of each query's own
+
+OPTIONS = [["cold", "hot"], ["a dog", "rain"], ["hot water", "cold"]]
+OPEN = Task("open", TASK.template, (), ())
+SHOWN = [Example("ice", "cold"), Example("post", "late delivery")]
+
+
+def options_reference(lm) -> np.ndarray:
+    scores = []
+    for query, words in zip(QUERIES[:3], OPTIONS, strict=True):
+        task = Task("own", TASK.template, (), (), tuple(words), {word: word for word in words})
+        scores.append(reference(lm, task, SHOWN, [query])[0])
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("budget", [None, 1])
+def test_every_query_may_have_options_of_its_own(tiny_models, kind, budget):
+    lm = tiny_models[kind]
+    found = score_options(lm, OPEN, SHOWN, QUERIES[:3], OPTIONS, budget=budget)
+    assert found.shape == (3, 2) and close(found, options_reference(lm))
+
+
+def test_other_models_score_options_the_plain_way(unpackable):
+    with pytest.warns(UserWarning, match="block mask") as caught:
+        found = score_options(unpackable, OPEN, SHOWN, QUERIES[:3], OPTIONS)
+    assert caught[0].filename == __file__ and close(found, options_reference(unpackable))
+
+
+@pytest.mark.parametrize("options", [OPTIONS[:2], [["a"], ["b"], ["c", "d"]]])
+def test_options_must_be_as_many_for_each_query(tiny_models, options):
+    with pytest.raises(ValueError, match="a list of options for each query, as many for each"):
+        score_options(tiny_models["llama"], OPEN, SHOWN, QUERIES[:3], options)
 
 
 # Speed and memory
