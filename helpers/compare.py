@@ -34,7 +34,7 @@ from helpers.data import (
 from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome, settings
 from helpers.model import LanguageModel
 from helpers.scoring import answer
-from helpers.store import Store, collect, digest, read, run
+from helpers.store import Store, bits, collect, digest, read, run, unpacked
 
 COLUMNS = ("task", "shots", "draw", "from", "method", "accuracy", "right", *MEASURES)
 NUMBERS = ["shots", "draw", "accuracy", *(name for name in MEASURES if name != "note")]
@@ -144,8 +144,7 @@ def _cell(task, shots, draw, name) -> dict:
 
 def _measured(outcome: Outcome, asked: Sequence[Example]) -> dict:
     right = [a == e.label for a, e in zip(outcome.answers, asked, strict=True)]
-    bits = "".join("01"[r] for r in right)
-    found = {"method": outcome.method, "accuracy": float(np.mean(right)), "right": bits}
+    found = {"method": outcome.method, "accuracy": float(np.mean(right)), "right": bits(right)}
     return found | {name: getattr(outcome, name) for name in MEASURES}
 
 
@@ -170,7 +169,7 @@ def right(results: pd.DataFrame, method: str, shots: int) -> np.ndarray:
     rows = rows[rows["shots"].isin([0, shots])].sort_values("draw")
     if rows.empty:
         raise DataError(f"These results hold nothing of {method!r} at {shots} examples.")
-    return np.array([[bit == "1" for bit in bits] for bits in rows["right"]])
+    return unpacked(rows["right"])
 
 
 def resample(right: np.ndarray, seed: int = 0, times: int = 4000) -> np.ndarray:

@@ -8,6 +8,7 @@ norms and activations; `count_flops` counts the same with PyTorch's own counter.
 """
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -125,6 +126,13 @@ def cache_bytes(lm: LanguageModel, tokens: float) -> float:
     """What the key/value cache of `tokens` takes in memory."""
     sizes = shape(lm)
     return 2 * sizes.layers * sizes.kv_width * tokens * lm.model.dtype.itemsize
+
+
+def clock(work: Callable[[], object]) -> tuple[object, float, float]:
+    """Run `work`; returns its result, its seconds on the wall, and those of the processor."""
+    wall, processor = time.perf_counter(), time.process_time()
+    result = work()
+    return result, time.perf_counter() - wall, time.process_time() - processor
 
 
 def count_flops(work: Callable[[], object]) -> int:

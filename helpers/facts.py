@@ -18,6 +18,7 @@ from helpers.data import DATA, DataError, Example, Task
 from helpers.methods import RATES, RECIPE
 from helpers.model import LanguageModel
 from helpers.scoring import answer, score_options
+from helpers.store import bits
 
 TASK = Task("facts", "{text} {label}\n", (), ())
 WAYS = ("forward", "paraphrase", "reversed")
@@ -100,11 +101,6 @@ def recall(
             row = {"method": method, "asked": way, "answered": answered}
             rows.append(row | {"accuracy": float(right.mean()), "right": bits(right)})
     return rows
-
-
-def bits(right: Sequence[bool]) -> str:
-    """Right and wrong answers as a text of ones and zeros."""
-    return "".join("01"[bool(one)] for one in right)
 
 
 def teach(lm: LanguageModel, examples: Sequence[Example], seed: int) -> finetune.Tuned:

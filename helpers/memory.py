@@ -22,7 +22,6 @@ from helpers.compare import resample
 from helpers.data import DATA, DataError, load_task, texts
 from helpers.facts import (
     PASSES,
-    bits,
     choose,
     draw,
     load,
@@ -35,7 +34,7 @@ from helpers.methods import RATES, RECIPE
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import encode
 from helpers.scoring import answer
-from helpers.store import Store, collect, digest, run
+from helpers.store import Store, bits, collect, digest, run, unpacked
 
 METHODS = (
     "untaught",
@@ -105,7 +104,7 @@ def right(
     """Which facts of a stored result a method got right, as a boolean array [draws, facts]."""
     rows = results[(results["method"] == method) & (results["asked"] == asked)]
     rows = rows[rows["answered"] == answered].sort_values("draw")
-    return np.array([[bit == "1" for bit in one] for one in rows["right"]])
+    return unpacked(rows["right"])
 
 
 def facts_plan(lm: LanguageModel, draws: int, count: int) -> Plan:
@@ -140,7 +139,7 @@ def updates_plan(lm: LanguageModel, draws: int, count: int) -> Plan:
         return updates.measure(lm, policies, draw)
 
     cells = [{"draw": d} for d in range(min(draws, len(policies)))]
-    return Plan(cells, work, settled | {"settings": settings}, numbers)
+    return Plan(cells, work, settled, numbers)
 
 
 # What else is forgotten

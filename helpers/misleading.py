@@ -10,7 +10,6 @@ question, and `said` a letter: `a` for an answer with the task's first label, `b
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, permutations
@@ -21,6 +20,7 @@ import pandas as pd
 
 from helpers import model as models
 from helpers.compare import questions, settled
+from helpers.cost import clock
 from helpers.data import DATA, DataError, Example, Task, load_task, texts
 from helpers.methods import METHODS, NEIGHBOURS
 from helpers.model import LanguageModel
@@ -33,7 +33,7 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.store import Store, collect, run
+from helpers.store import Store, bits, collect, run
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ORDERS = ["-".join(places) for places in permutations("1234")]
@@ -140,9 +140,8 @@ def ask(
 
 def _row(task: Task, method: str, answers: Sequence[str], asked: Sequence[Example]) -> dict:
     right = [a == e.label for a, e in zip(answers, asked, strict=True)]
-    bits = "".join("01"[r] for r in right)
-    said = letters(task, answers)
-    return {"method": method, "accuracy": float(np.mean(right)), "right": bits, "said": said}
+    found = {"method": method, "accuracy": float(np.mean(right)), "right": bits(right)}
+    return found | {"said": letters(task, answers)}
 
 
 def _collect(lm, task, asked, cells, work, out, **more) -> pd.DataFrame:
@@ -228,9 +227,8 @@ def length(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
             pool = chosen = fit(lm.tokenizer, task, pool[::-1], longest, room)[::-1]
         else:
             pool = chosen = pool[: int(size.split()[-1])]
-        wall, cpu = time.perf_counter(), time.process_time()
-        rows = ask(lm, task, chosen, asked)
-        spent = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
+        rows, wall, cpu = clock(lambda: ask(lm, task, chosen, asked))
+        spent = {"wall": wall, "cpu": cpu}
         shown = chosen(longest) if callable(chosen) else chosen
         tokens = count_tokens(lm.tokenizer, plain(task, shown, longest))
         return [{"pool": len(pool), "tokens": tokens} | spent | row for row in rows]

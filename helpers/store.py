@@ -5,10 +5,11 @@ import io
 import json
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
@@ -20,6 +21,16 @@ from helpers.model import LanguageModel, ModelError, checksum, machine
 def read(path: Path) -> pd.DataFrame:
     """A stored table; the bits of `right` stay text, and an empty note stays empty."""
     return pd.read_csv(path, dtype={"right": str}, keep_default_na=False)
+
+
+def bits(right: Iterable[bool]) -> str:
+    """Right and wrong answers as a text of ones and zeros, as `right` is stored."""
+    return "".join("01"[bool(one)] for one in right)
+
+
+def unpacked(rows: Iterable[str]) -> np.ndarray:
+    """What `bits` made of several rows, as a boolean array [rows, questions]."""
+    return np.array([[bit == "1" for bit in row] for row in rows])
 
 
 def digest(*content: object) -> str:

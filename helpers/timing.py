@@ -10,7 +10,6 @@ From a command line: `python -m helpers.timing --out FILE.csv`.
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ import pandas as pd
 
 from helpers import finetune
 from helpers import model as models
+from helpers.cost import clock
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task
 from helpers.methods import RATES, RECIPE, SHOWN, epochs, settings
 from helpers.model import LanguageModel
@@ -124,13 +124,6 @@ def measure(
     cells = [{"task": task.name, "shots": n, "draw": d} for d in range(draws) for n in shots]
     Prompt(lm, task, []).score(task.held_out[0].text)
     return collect(cells, teach_and_ask, store, task.name).reindex(columns=COLUMNS)
-
-
-def clock(work: Callable[[], object]) -> tuple[object, float, float]:
-    """Run `work`; returns its result, its seconds on the wall, and those of the processor."""
-    wall, processor = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.perf_counter() - wall, time.process_time() - processor
 
 
 def _served(lm, task, services, asked, most) -> Iterator[dict]:

@@ -5,13 +5,13 @@ succeeded when the new answer is likelier than the old one and the model writes 
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from helpers import adapters
+from helpers.cost import clock
 from helpers.data import Example
 from helpers.facts import choose, statements, teach, train_on, write
 from helpers.methods import RECIPE
@@ -58,8 +58,8 @@ def measure(lm: LanguageModel, policies: Sequence[dict], number: int) -> list[di
     policy, change = [after[number]], [new_lines[number]]
 
     def add(way: str, lm: LanguageModel, work: Callable[[], object] = tuple, shown=(), **more):
-        _, update = _timed(work)
-        _, asking = _timed(lambda: write(lm, policy, shown=shown))
+        _, _, update = clock(work)
+        _, _, asking = clock(lambda: write(lm, policy, shown=shown))
         row = {"way": way, "steps": 0, "examples": 0, "seconds": update + asking} | more
         rows.append(row | holds(lm, after, number, shown))
 
@@ -69,7 +69,7 @@ def measure(lm: LanguageModel, policies: Sequence[dict], number: int) -> list[di
     with tempfile.TemporaryDirectory() as scratch:
         old, new = Path(scratch, "old"), Path(scratch, "new")
         adapters.save(teach(lm, old_lines, number).lm, old)
-        tuned, made = _timed(lambda: teach(lm, new_lines, number).lm)
+        tuned, _, made = clock(lambda: teach(lm, new_lines, number).lm)
         adapters.save(tuned, new)
         add("weights, before", adapters.load(lm, old))
         for way, lines in (("the change", change), ("all policies", new_lines)):
@@ -89,14 +89,8 @@ def _train_until(lm: LanguageModel, lines, policy, seed: int) -> tuple[int, floa
     """Train on until the policy's answer is likeliest and written; steps and processor seconds."""
     training, steps, total = train_on(lm, lines, MOST_STEPS, seed), 0, 0.0
     while steps < MOST_STEPS:
-        _, seconds = _timed(lambda: next(training))
+        _, _, seconds = clock(lambda: next(training))
         steps, total = steps + 1, total + seconds
         if choose(lm, policy)[0] and write(lm, policy) == [policy[0]["answer"]]:
             break
     return steps, total
-
-
-def _timed(work: Callable[[], object]) -> tuple:
-    """What `work` returns, and the processor seconds that it took."""
-    began = time.process_time()
-    return work(), time.process_time() - began
