@@ -15,7 +15,7 @@ import torch
 
 from helpers import finetune
 from helpers.data import DATA, DataError, Example, Task
-from helpers.methods import RATES, RECIPE
+from helpers.methods import RATES, RECIPE, train
 from helpers.model import LanguageModel
 from helpers.scoring import answer, score_options
 from helpers.store import bits
@@ -105,10 +105,7 @@ def recall(
 
 def teach(lm: LanguageModel, examples: Sequence[Example], seed: int) -> finetune.Tuned:
     """Write examples into a new adapter: `PASSES` passes with the course's usual settings."""
-    tuned = finetune.tune(lm, TASK, examples, "lora", PASSES, lr=RATES["lora"], seed=seed, **RECIPE)
-    if tuned.interrupted:
-        raise KeyboardInterrupt  # half a training is no result
-    return tuned
+    return train(lm, TASK, examples, "lora", PASSES, seed)
 
 
 def train_on(

@@ -131,6 +131,24 @@ def epochs(examples: int, shown: int = SHOWN) -> int:
     return min(MOST_EPOCHS, max(1, shown // examples))
 
 
+def train(
+    lm: LanguageModel, task: Task, drawn: Sequence[Example], method: str, passes: int, seed: int
+) -> finetune.Tuned:
+    """Fine-tune with the settings that are the same for every task.
+
+    Raises `KeyboardInterrupt` when a person ends it, because half a training is no result.
+    """
+    tuned = finetune.tune(lm, task, drawn, method, passes, lr=RATES[method], seed=seed, **RECIPE)
+    if tuned.interrupted:
+        raise KeyboardInterrupt
+    return tuned
+
+
+def taught_bytes(lm: LanguageModel) -> int:
+    """What the weights that training moved take: those that have to be kept."""
+    return sum(weight.nbytes for weight in lm.model.parameters() if weight.requires_grad)
+
+
 def hidden_state(lm: LanguageModel, task: Task, text: str) -> np.ndarray:
     """The mean hidden state over the bare question's tokens, as an array [width].
 
@@ -199,18 +217,14 @@ def _encoded(lm: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
 
 def _tuned(method, lm, task, drawn, queries, seed, shown) -> list[Outcome]:
     began = time.perf_counter()
-    passes = epochs(len(drawn), shown)
-    tuned = finetune.tune(lm, task, drawn, method, passes, lr=RATES[method], seed=seed, **RECIPE)
+    tuned = train(lm, task, drawn, method, epochs(len(drawn), shown), seed)
     seconds = time.perf_counter() - began
-    if tuned.interrupted:
-        raise KeyboardInterrupt  # half a training is no result
     outcome, _ = _ask(method, tuned.lm, task, [], queries)
-    taught = [weight for weight in tuned.lm.model.parameters() if weight.requires_grad]
     return [
         outcome._replace(
             teach_seconds=seconds,
             taught_tokens=int(tuned.history.tokens.sum()),
-            stored_bytes=sum(weight.numel() * weight.element_size() for weight in taught),
+            stored_bytes=taught_bytes(tuned.lm),
             note=tuned.note,
         )
     ]

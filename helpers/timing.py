@@ -16,11 +16,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import finetune
 from helpers import model as models
 from helpers.cost import clock
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task
-from helpers.methods import RATES, RECIPE, SHOWN, epochs, settings
+from helpers.methods import SHOWN, epochs, settings, taught_bytes, train
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import Prompt
@@ -57,14 +56,9 @@ def teach(
     `methods.py`, asked without demonstrations, the adapter beside the base. "zero-shot": nothing.
     """
     if way == "weights":
-        passes, rate = epochs(len(drawn), shown), RATES["lora"]
-        tuned = finetune.tune(lm, task, drawn, "lora", passes, lr=rate, seed=seed, **RECIPE)
-        if tuned.interrupted:
-            raise KeyboardInterrupt  # half a training is no result
+        tuned = train(lm, task, drawn, "lora", epochs(len(drawn), shown), seed)
         prompt = Prompt(tuned.lm, task, [])
-        taught = [weight for weight in tuned.lm.model.parameters() if weight.requires_grad]
-        size = sum(weight.nbytes for weight in taught)
-        return Service(int(tuned.history.tokens.sum()), size, lambda: prompt)
+        return Service(int(tuned.history.tokens.sum()), taught_bytes(tuned.lm), lambda: prompt)
     if way == "prompt, read anew":
         return Service(0, len(plain(task, drawn, "").encode()), lambda: Prompt(lm, task, drawn))
     if way == "prompt, kept":

@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_store import refused
 
-from helpers import adapters, facts, finetune, memory, scoring, updates
+from helpers import adapters, facts, finetune, memory, methods, scoring, updates
 from helpers.data import Example, Task
 from helpers.facts import TASK, choose, draw, recall, statements
 from helpers.model import ModelError, checksum
@@ -28,7 +28,7 @@ def tiny(tiny_models):
 @pytest.fixture
 def quick(monkeypatch):
     """A rate at which a tiny model learns in few steps."""
-    monkeypatch.setattr(facts, "RATES", {"lora": 1e-2})
+    monkeypatch.setitem(methods.RATES, "lora", 1e-2)
 
 
 # Drawing
