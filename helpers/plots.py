@@ -39,20 +39,27 @@ def show(figure: Figure, sentence: str) -> None:
     print(sentence)
 
 
+def _side_by_side(count: int, width: float, height: float, **shared) -> tuple[Figure, list]:
+    """A figure with a row of panels, each so wide and high in inches, and their axes."""
+    size = (width * count, height)
+    figure, axes = plt.subplots(
+        1, count, figsize=size, squeeze=False, layout="constrained", **shared
+    )
+    return figure, list(axes[0])
+
+
+def _headline(figure: Figure, title: str) -> None:
+    """The finding of a figure of several panels, above them all."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+
+
 def bars(
     panels: Mapping[str, Mapping[str, float]], title: str, sentence: str, label: str = "probability"
 ):
     """Horizontal bars, one panel for each prompt: what the model holds likely, best at the top."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            1,
-            len(panels),
-            figsize=(4.2 * len(panels), 2.9),
-            squeeze=False,
-            sharex=True,
-            layout="constrained",
-        )
-        for axis, colour, (name, values) in zip(axes[0], COLOURS, panels.items(), strict=False):
+        figure, axes = _side_by_side(len(panels), 4.2, 2.9, sharex=True)
+        for axis, colour, (name, values) in zip(axes, COLOURS, panels.items(), strict=False):
             names = [_visible(text) for text in values]
             places = np.arange(len(names))[::-1]
             drawn = axis.barh(places, list(values.values()), color=colour)
@@ -62,7 +69,7 @@ def bars(
             axis.set_xlabel(label)
             axis.set_title(name, fontsize=10, family="monospace")
             axis.grid(visible=False, axis="y")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
@@ -104,14 +111,7 @@ def learning_curves(
     and questions; what was never taught, such as zero-shot, is a level line.
     """
     with plt.rc_context(STYLE):
-        figure, ((*axes,),) = plt.subplots(
-            1,
-            len(panels),
-            figsize=(3.6 * len(panels), 3.9),
-            squeeze=False,
-            sharey=True,
-            layout="constrained",
-        )
+        figure, axes = _side_by_side(len(panels), 3.6, 3.9, sharey=True)
         for axis, (name, results) in zip(axes, panels.items(), strict=True):
             found = compare.summary(results).set_index("method")
             shots = sorted(set(results["shots"]) - {0})
@@ -135,7 +135,7 @@ def learning_curves(
             drawn, names = axis.get_legend_handles_labels()
             lines |= dict(zip(names, drawn, strict=True))
         figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, fontsize=9)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
@@ -190,7 +190,7 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
             axis.set_title(name, fontsize=10)
         axes[-1, 0].set_xlabel("layer")
         figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
@@ -250,13 +250,7 @@ def growth(
     curves cross.
     """
     with plt.rc_context(STYLE):
-        figure, ((*axes,),) = plt.subplots(
-            1,
-            len(panels),
-            figsize=(4.6 * len(panels) if len(panels) > 1 else 6.5, 3.8),
-            squeeze=False,
-            layout="constrained",
-        )
+        figure, axes = _side_by_side(len(panels), 4.6 if len(panels) > 1 else 6.5, 3.8)
         for axis, label, (name, curves) in zip(axes, y, panels.items(), strict=True):
             for i, (curve, values) in enumerate(curves.items()):
                 places, middle, *bounds = map(np.asarray, values)
@@ -277,7 +271,7 @@ def growth(
             axis.set_ylabel(label)
         drawn, names = axes[0].get_legend_handles_labels()
         figure.legend(drawn, names, loc="outside lower center", ncols=4, fontsize=9)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
@@ -289,14 +283,7 @@ def strips(
     A dashed line stands at `level`, such as chance. Dots at one place are spread sideways.
     """
     with plt.rc_context(STYLE):
-        figure, ((*axes,),) = plt.subplots(
-            1,
-            len(results),
-            figsize=(3.6 * len(results), 3.4),
-            squeeze=False,
-            sharey=True,
-            layout="constrained",
-        )
+        figure, axes = _side_by_side(len(results), 3.6, 3.4, sharey=True)
         for i, (axis, (name, dots)) in enumerate(zip(axes, results.items(), strict=True)):
             draws, several = dots.shape
             places = np.arange(draws)[:, None] + np.linspace(-0.3, 0.3, several)
@@ -308,7 +295,7 @@ def strips(
             axis.set_ylim(-0.03, 1.03)
             axis.set_title(name, fontsize=10)
         axes[0].set_ylabel(y)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
@@ -347,9 +334,7 @@ def trends(
     """What changes step by step, a panel for each measure: `panels[measure][line][step]` is (mean,
     low, high)."""
     with plt.rc_context(STYLE):
-        figure, ((*axes,),) = plt.subplots(
-            1, len(panels), figsize=(3.8 * len(panels), 3.4), squeeze=False, layout="constrained"
-        )
+        figure, axes = _side_by_side(len(panels), 3.8, 3.4)
         for axis, (measure, found) in zip(axes, panels.items(), strict=True):
             for i, (name, points) in enumerate(found.items()):
                 mean, low, high = np.array(list(points.values())).T
@@ -360,7 +345,7 @@ def trends(
             axis.set_xlabel(x)
             axis.set_ylabel(measure)
         axes[0].legend()
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        _headline(figure, title)
     show(figure, sentence)
 
 
