@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import compare, cost, facts, memory, spread
+from helpers import compare, cost
 from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import answer, next_tokens, score_labels
+from helpers.studies import facts, memory, spread
 
 
 def _tell(attempted: bool, problem: str | None, praise: str) -> None:

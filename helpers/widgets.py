@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from helpers import compare, cost, facts, misleading
+from helpers import compare, cost
 from helpers.data import Example, Task, texts
 from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, nearest, plain
 from helpers.scoring import next_tokens, score_labels, score_options
+from helpers.studies import facts, misleading
 
 NARROW = {"description_width": "90px"}
 

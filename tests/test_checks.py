@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import checks, cost, facts
+from helpers import checks, cost
 from helpers.data import Example
+from helpers.studies import facts
 
 MATRIX = torch.nn.Linear(20, 50)
 

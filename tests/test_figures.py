@@ -10,10 +10,11 @@ import pytest
 from scipy.special import softmax
 from test_finetune import EXAMPLES, TASK
 
-from helpers import compare, facts, plots, widgets
+from helpers import compare, plots, widgets
 from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
 from helpers.scoring import score_options
+from helpers.studies import facts
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ import pytest
 import torch
 from test_store import refused
 
-from helpers import adapters, facts, finetune, memory, methods, scoring, updates
+from helpers import adapters, compare, finetune, methods, scoring
 from helpers.data import Example, Task
-from helpers.facts import TASK, choose, draw, recall, statements
 from helpers.model import ModelError, checksum
+from helpers.studies import facts, memory, updates
+from helpers.studies.facts import TASK, choose, draw, recall, statements
 
 KNOWN = facts.load()
 FOUR = draw(KNOWN, 4, 0)
@@ -256,7 +257,7 @@ def test_a_result_is_stored_and_gone_on_with(tiny, tmp_path, monkeypatch, what, 
 
     monkeypatch.setattr(memory, "ITEMS", 4)
     for name in ("measure_facts", "updates.measure", "measure_forgetting"):
-        monkeypatch.setattr(f"helpers.memory.{name}", one_row)
+        monkeypatch.setattr(f"helpers.studies.memory.{name}", one_row)
     plan = memory.PLANS[what](tiny, 2, 4)
     monkeypatch.setitem(memory.PLANS, what, lambda *_: plan._replace(numbers=["draw"]))
     table = memory.measure(what, tiny, 2, 4, tmp_path / "kept.csv")
@@ -299,7 +300,7 @@ def test_what_was_forgotten_is_counted_from_each_draws_own_base():
 
 
 def test_the_spread_of_numbers_is_that_of_the_draws():
-    assert memory.spread([1, 1, 1]) == (1, 1, 1)  # no share of right answers
-    mean, low, high = memory.spread([0.1] * 5 + [0.3] * 5)
+    assert compare.mean([1, 1, 1]) == (1, 1, 1)  # no share of right answers
+    mean, low, high = compare.mean([0.1] * 5 + [0.3] * 5)
     assert mean == pytest.approx(0.2) and 0.1 < low < 0.16 and 0.24 < high < 0.3
-    assert memory.spread(np.zeros((3, 4))) == (0, 0, 0)
+    assert compare.mean(np.zeros((3, 4))) == (0, 0, 0)

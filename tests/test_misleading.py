@@ -5,10 +5,8 @@ import pandas as pd
 import pytest
 from test_methods import BEASTS, CLOSED, LABELS
 
-from helpers import misleading, spread
 from helpers.data import DataError, Example, load_task
 from helpers.methods import Outcome
-from helpers.misleading import FAULTS, KINDS, faulty, letters, relabelled
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import (
     CONTENT_FREE,
@@ -18,6 +16,8 @@ from helpers.scoring import (
     score_labels,
 )
 from helpers.store import read
+from helpers.studies import misleading, spread
+from helpers.studies.misleading import FAULTS, KINDS, faulty, letters, relabelled
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CATEGORY = load_task("category")

@@ -246,7 +246,11 @@ def test_no_code_from_a_model_is_run_and_nobody_is_asked(local_model, monkeypatc
 
 
 def test_nothing_in_the_course_trusts_remote_code():
-    for source in [*ROOT.glob("*.py"), *ROOT.glob("helpers/*.py"), *ROOT.glob("notebooks/*.ipynb")]:
+    for source in [
+        *ROOT.glob("*.py"),
+        *ROOT.glob("helpers/**/*.py"),
+        *ROOT.glob("notebooks/*.ipynb"),
+    ]:
         said = re.findall(r"trust_remote_code(?!=False)", source.read_text(encoding="utf-8"))
         assert not said, source.name
 

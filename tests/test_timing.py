@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 from test_methods import CLOSED
 
-from helpers import cost, finetune, methods, timing, totals
+from helpers import cost, finetune, methods
 from helpers.data import DataError, balanced_order, texts
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import predict, score_labels
 from helpers.store import read
+from helpers.studies import timing, totals
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -5,7 +5,7 @@ them where a CSV file is named; `spread.py` reads them. In a row `right` has a 1
 question, and `said` a letter: `a` for an answer with the task's first label, `b` for its second.
 `shown` has such letters for the labels of the demonstrations, in their order.
 
-    python -m helpers.misleading orders --out data/results/orders.csv
+    python -m helpers.studies.misleading orders --out data/results/orders.csv
 """
 
 import argparse
@@ -273,7 +273,9 @@ EXPERIMENTS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the experiments on what misleads a prompt, and store every row."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.misleading", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.studies.misleading", description=main.__doc__
+    )
     parser.add_argument("experiment", choices=EXPERIMENTS)
     parser.add_argument("--task", help="default: the task of the stored result")
     parser.add_argument("--draws", type=int, default=10)

@@ -1,7 +1,7 @@
 """What stays of what was taught, what a change takes, and what else is forgotten.
 
-`python -m helpers.memory facts`, `updates` and `forgetting` make the stored results of these names;
-`python -m helpers.memory recall` asks for one draw of facts in a process of its own.
+`python -m helpers.studies.memory facts`, `updates` and `forgetting` make the stored results of
+these names; `… recall` asks for one draw of facts in a process of its own.
 """
 
 import argparse
@@ -16,11 +16,17 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers import adapters, finetune, updates
+from helpers import adapters, finetune
 from helpers import model as models
-from helpers.compare import resample
+from helpers.compare import mean
 from helpers.data import DATA, DataError, load_task, texts
-from helpers.facts import (
+from helpers.methods import RATES, RECIPE
+from helpers.model import LanguageModel, ModelError
+from helpers.prompts import encode
+from helpers.scoring import answer
+from helpers.store import Store, bits, collect, digest, run, unpacked
+from helpers.studies import updates
+from helpers.studies.facts import (
     PASSES,
     choose,
     draw,
@@ -30,11 +36,6 @@ from helpers.facts import (
     teach,
     train_on,
 )
-from helpers.methods import RATES, RECIPE
-from helpers.model import LanguageModel, ModelError
-from helpers.prompts import encode
-from helpers.scoring import answer
-from helpers.store import Store, bits, collect, digest, run, unpacked
 
 METHODS = (
     "untaught",
@@ -68,7 +69,7 @@ def in_new_process(lm: LanguageModel, count: int, seed: int, adapter: str | Path
     Returns rows as `recall` does: of the base, which has lost its prompt, and with the adapter.
     Raises `ModelError` when the process fails.
     """
-    command = [sys.executable, "-m", "helpers.memory", "recall", "--model", lm.name]
+    command = [sys.executable, "-m", "helpers.studies.memory", "recall", "--model", lm.name]
     command += ["--facts", str(count), "--seed", str(seed), "--adapter", str(adapter)]
     done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
     if done.returncode:
@@ -193,18 +194,6 @@ def forgotten(results: pd.DataFrame, measure: str, rank: int, steps: int) -> np.
     return (by_draw[rank, steps] - by_draw[0, 0]).dropna().to_numpy()  # a run may be cut short
 
 
-def spread(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Mean with its 95 % interval, by bootstrap, of numbers [draws] or differences [draws, facts].
-
-    Unlike `compare.interval` it also fits numbers that are not shares of right answers.
-    """
-    table = np.asarray(values, dtype=float)
-    table = table[:, None] if table.ndim == 1 else table
-    mean = float(table.mean())
-    low, high = np.percentile(resample(table), (2.5, 97.5))
-    return mean, min(mean, float(low)), max(mean, float(high))  # rounding may cross the mean
-
-
 def by_steps(results: pd.DataFrame, measure: str) -> dict[str, dict[int, tuple]]:
     """Mean and 95 % interval over draws of `measure`, for each rank at each number of steps."""
     base = results[results["rank"] == 0][measure]
@@ -212,7 +201,7 @@ def by_steps(results: pd.DataFrame, measure: str) -> dict[str, dict[int, tuple]]
     for rank in sorted(set(results["rank"]) - {0}):
         rows = results[results["rank"] == rank].groupby("steps")[measure]
         values = {0: base} | dict(iter(rows))
-        found[f"rank {rank}"] = {n: spread(v) for n, v in values.items()}
+        found[f"rank {rank}"] = {n: mean(v) for n, v in values.items()}
     return found
 
 
@@ -253,7 +242,9 @@ def measure(
 
 def main(arguments: list[str] | None = None) -> int:
     """Make a stored result, draw by draw; or recall one draw of facts in this very process."""
-    parser = argparse.ArgumentParser(prog="python -m helpers.memory", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m helpers.studies.memory", description=main.__doc__
+    )
     parser.add_argument("what", choices=[*PLANS, "recall"])
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--facts", type=int, default=16, help="facts in a draw, a multiple of 4")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.compare import resample
+from helpers.compare import mean
 from helpers.cost import Cost, break_even, fine_tuning_cost, in_context_cost
 from helpers.data import DataError
 from helpers.methods import RECIPE
@@ -39,12 +39,6 @@ def _rows(results: pd.DataFrame, way: str, shots: int) -> pd.DataFrame:
     if rows.empty:
         raise DataError(f"These results hold nothing of {way!r} at {shots} examples.")
     return rows.sort_values(["draw", "query"])
-
-
-def mean(values: np.ndarray) -> tuple[float, float, float]:
-    """The mean over draws, an array [draws], with its 95 % bootstrap interval."""
-    low, high = np.percentile(resample(np.asarray(values)[:, None]), (2.5, 97.5))
-    return float(np.mean(values)), float(low), float(high)
 
 
 def crossing(
