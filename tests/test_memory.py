@@ -12,7 +12,7 @@ from test_store import refused
 from helpers import adapters, compare, finetune, methods, scoring
 from helpers.data import Example, Task
 from helpers.model import ModelError, checksum
-from helpers.studies import facts, memory, updates
+from helpers.studies import facts, memory, plan, updates
 from helpers.studies.facts import TASK, choose, draw, recall, statements
 
 KNOWN = facts.load()
@@ -155,7 +155,7 @@ def test_a_new_process_that_fails_is_told_by_its_last_line(tiny, monkeypatch, tm
 
 
 def test_recall_on_the_command_line_prints_rows_and_names_mistakes(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(memory.models, "load", lambda name: tiny)
+    monkeypatch.setattr(plan.models, "load", lambda name: tiny)
     assert memory.main(["recall", "--facts", "4", "--seed", "0"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows == recall(tiny, FOUR, "prompt, new process", ways=("forward",))
@@ -258,16 +258,15 @@ def test_a_result_is_stored_and_gone_on_with(tiny, tmp_path, monkeypatch, what, 
     monkeypatch.setattr(memory, "ITEMS", 4)
     for name in ("measure_facts", "updates.measure", "measure_forgetting"):
         monkeypatch.setattr(f"helpers.studies.memory.{name}", one_row)
-    plan = memory.PLANS[what](tiny, 2, 4)
-    monkeypatch.setitem(memory.PLANS, what, lambda *_: plan._replace(numbers=["draw"]))
-    table = memory.measure(what, tiny, 2, 4, tmp_path / "kept.csv")
+    planned = memory.PLANS[what](tiny, 2, 4)._replace(numbers=["draw"])
+    table = plan.carry_out(what, tiny, planned, tmp_path / "kept.csv")
     assert len(table) == len(done) == cells and set(table["draw"]) == {0, 1}
-    again = memory.measure(what, tiny, 2, 4, tmp_path / "kept.csv")
+    again = plan.carry_out(what, tiny, planned, tmp_path / "kept.csv")
     assert len(again) == len(done) == cells  # nothing was done twice
 
 
 def test_facts_that_cannot_be_drawn_end_the_command(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(memory.models, "load", lambda name: tiny)
+    monkeypatch.setattr(plan.models, "load", lambda name: tiny)
     out = str(tmp_path / "facts.csv")
     assert memory.main(["facts", "--facts", "3", "--draws", "1", "--out", out]) == 1
     assert "3 cannot be drawn" in capsys.readouterr().err

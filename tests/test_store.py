@@ -99,6 +99,10 @@ def test_the_record_says_what_with_what_and_when_for_every_run(opened, tmp_path,
     first, second = record["runs"]
     assert first["command"] == "python -m helpers.compare --task kinds --out 'a file.csv'"
     assert "kernel" not in second["command"]
+    monkeypatch.setattr(sys, "argv", ["/home/helpers/it/helpers/studies/memory.py", "facts"])
+    opened()
+    last = json.loads((tmp_path / "kinds.json").read_text())["runs"][-1]
+    assert last["command"] == "python -m helpers.studies.memory facts"
     for run in (first, second):
         assert MACHINE | {"date", "threads"} <= run.keys()
         assert run["threads"] == torch.get_num_threads()

@@ -9,9 +9,8 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +23,8 @@ from helpers.methods import RATES, RECIPE
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import encode
 from helpers.scoring import answer
-from helpers.store import Store, bits, collect, digest, run, unpacked
-from helpers.studies import updates
+from helpers.store import bits, digest, unpacked
+from helpers.studies import plan, updates
 from helpers.studies.facts import (
     PASSES,
     choose,
@@ -36,6 +35,7 @@ from helpers.studies.facts import (
     teach,
     train_on,
 )
+from helpers.studies.plan import Plan
 
 METHODS = (
     "untaught",
@@ -49,15 +49,6 @@ RANKS = (2, 8, 32)
 CHECKPOINTS = (4, 8, 16)  # steps of training after which forgetting is measured
 OTHER_TASK, SHOTS, ITEMS = "past_tense", 4, 20  # what may be forgotten, and
 NEUTRAL = 20  # lines of plain English
-
-
-class Plan(NamedTuple):
-    """How a stored result is made: its cells, their work, and what `store.Store` needs."""
-
-    cells: list[dict]
-    work: Callable[..., list[dict]]
-    settled: dict
-    numbers: list[str]
 
 
 # What is recalled, and what stays when the session ends
@@ -227,40 +218,16 @@ def _settings() -> dict:
     return {"passes": PASSES, "rate": RATES["lora"], **RECIPE}
 
 
-def measure(
-    what: str, lm: LanguageModel, draws: int = 10, count: int = 16, out: str | Path | None = None
-) -> pd.DataFrame:
-    """Measure one of `PLANS`, draw by draw, with `count` facts in a draw; tidy rows.
-
-    With `out`, a CSV file, it is stored as it grows. Raises `DataError` as `store.Store` and
-    `facts.draw` do.
-    """
-    plan = PLANS[what](lm, draws, count)
-    store = Store(out, lm, plan.settled, plan.numbers) if out else None
-    return collect(plan.cells, plan.work, store, what)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Make a stored result, draw by draw; or recall one draw of facts in this very process."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.studies.memory", description=main.__doc__
-    )
-    parser.add_argument("what", choices=[*PLANS, "recall"])
-    parser.add_argument("--draws", type=int, default=10)
+    parser = plan.parser("memory", [*PLANS, "recall"], main.__doc__)
     parser.add_argument("--facts", type=int, default=16, help="facts in a draw, a multiple of 4")
     parser.add_argument("--seed", type=int, default=0, help="the draw that recall asks for")
     parser.add_argument("--adapter", help="the folder of a saved adapter, for recall")
-    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
-    parser.add_argument("--out", help="CSV file (default: data/results/WHAT.csv); goes on with it")
     options = parser.parse_args(arguments)
     if options.what == "recall":
         return _recall(options)
-    out = Path(options.out or DATA / "results" / f"{options.what}.csv")
-
-    def work() -> None:
-        measure(options.what, models.load(options.model), options.draws, options.facts, out)
-
-    return run(work, out)
+    return plan.make(options, lambda lm: PLANS[options.what](lm, options.draws, options.facts))
 
 
 def _recall(options: argparse.Namespace) -> int:

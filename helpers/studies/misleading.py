@@ -1,27 +1,23 @@
 """What misleads a prompt, and how much luck there is in either way to teach.
 
-Five experiments, each a function that gives tidy rows, one for each prompt or training, and stores
-them where a CSV file is named; `spread.py` reads them. In a row `right` has a 1 or 0 for each
+Five experiments, each a function that plans a row for each prompt or training; `spread.py` reads
+the stored ones. In a row `right` has a 1 or 0 for each
 question, and `said` a letter: `a` for an answer with the task's first label, `b` for its second.
 `shown` has such letters for the labels of the demonstrations, in their order.
 
     python -m helpers.studies.misleading orders --out data/results/orders.csv
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, permutations
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
-from helpers import model as models
 from helpers.compare import questions, settled
 from helpers.cost import clock
-from helpers.data import DATA, DataError, Example, Task, load_task, texts
+from helpers.data import DataError, Example, Task, load_task, texts
 from helpers.methods import METHODS, NEIGHBOURS
 from helpers.model import LanguageModel
 from helpers.prompts import Style, count_tokens, fit, nearest, plain
@@ -33,7 +29,9 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.store import Store, bits, collect, run
+from helpers.store import bits
+from helpers.studies import plan
+from helpers.studies.plan import Plan
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ORDERS = ["-".join(places) for places in permutations("1234")]
@@ -144,12 +142,11 @@ def _row(task: Task, method: str, answers: Sequence[str], asked: Sequence[Exampl
     return found | {"said": letters(task, answers)}
 
 
-def _collect(lm, task, asked, cells, work, out, **more) -> pd.DataFrame:
-    store = Store(out, lm, settled(task, asked) | more, ["draw", "accuracy"]) if out else None
-    return collect(cells, work, store, task.name)
+def _plan(task, asked, cells, work, **more) -> Plan:
+    return Plan(cells, work, settled(task, asked) | more, ["draw", "accuracy"])
 
 
-def orders(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
+def orders(lm: LanguageModel, task: Task, draws: int, items: int) -> Plan:
     """All 24 orders of each draw of four (`mix` "even"), and draws in which a label has three.
 
     There `mix` names the label, and the fourth example stands first or last.
@@ -169,7 +166,7 @@ def orders(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
         for mix, some in mixes.items()
         for order in some
     ]
-    return _collect(lm, task, asked, cells, work, out)
+    return _plan(task, asked, cells, work)
 
 
 def lopsided(task: Task, label: str, seed: int) -> list[Example]:
@@ -179,7 +176,7 @@ def lopsided(task: Task, label: str, seed: int) -> list[Example]:
     return [*same[:3], other[0]]
 
 
-def labels(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
+def labels(lm: LanguageModel, task: Task, draws: int, items: int) -> Plan:
     """Each draw with each of `KINDS` of labels, taught in the prompt and in the weights."""
     asked = questions(task, items)
 
@@ -194,10 +191,10 @@ def labels(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
         for kind in KINDS
         for taught in ("in-context", "lora")
     ]
-    return _collect(lm, task, asked, cells, work, out, shots=SHOTS["labels"])
+    return _plan(task, asked, cells, work, shots=SHOTS["labels"])
 
 
-def faults(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
+def faults(lm: LanguageModel, task: Task, draws: int, items: int) -> Plan:
     """Each draw of eight written clean, then with one fault at a time."""
     asked = questions(task, items)
 
@@ -205,10 +202,10 @@ def faults(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
         return ask(lm, task, task.draw(SHOTS["faults"], draw), asked, faulty(task, fault))
 
     cells = [{"draw": d, "fault": fault} for d in range(draws) for fault in FAULTS]
-    return _collect(lm, task, asked, cells, work, out, shots=SHOTS["faults"])
+    return _plan(task, asked, cells, work, shots=SHOTS["faults"])
 
 
-def length(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
+def length(lm: LanguageModel, task: Task, draws: int, items: int) -> Plan:
     """From one demonstration to as many as fit, and for each question its nearest of all.
 
     `pool` is how many examples there are to show or to choose from, `tokens` the length of the
@@ -236,10 +233,10 @@ def length(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
     cells = [{"draw": d, "size": size} for d in range(draws) for size in SIZES]
     cells.append({"draw": 0, "size": NEAREST})  # no draw: it chooses from all there are
     cells += [{"draw": d, "size": FULL} for d in range(draws)]  # the longest at the end
-    return _collect(lm, task, asked, cells, work, out)
+    return _plan(task, asked, cells, work)
 
 
-def luck(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
+def luck(lm: LanguageModel, task: Task, draws: int, items: int) -> Plan:
     """Each draw in several orders in the prompt, and trained on in several orders.
 
     A training's seed is also that of its adapter's start.
@@ -259,7 +256,7 @@ def luck(lm, task, draws: int, items: int, out=None) -> pd.DataFrame:
         for taught, seeds in SEEDS.items()
         for seed in range(seeds)
     ]
-    return _collect(lm, task, asked, cells, work, out, shots=SHOTS["luck"])
+    return _plan(task, asked, cells, work, shots=SHOTS["luck"])
 
 
 EXPERIMENTS = {
@@ -273,26 +270,16 @@ EXPERIMENTS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one of the experiments on what misleads a prompt, and store every row."""
-    parser = argparse.ArgumentParser(
-        prog="python -m helpers.studies.misleading", description=main.__doc__
-    )
-    parser.add_argument("experiment", choices=EXPERIMENTS)
+    parser = plan.parser("misleading", EXPERIMENTS, main.__doc__)
     parser.add_argument("--task", help="default: the task of the stored result")
-    parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--items", type=int, help="number of held-out questions")
-    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
-    parser.add_argument("--out", help="CSV file (default: data/results/NAME.csv); goes on with it")
     options = parser.parse_args(arguments)
-    measure, name, items = EXPERIMENTS[options.experiment]
-    out = Path(options.out or DATA / "results" / f"{options.experiment}.csv")
+    planned, name, items = EXPERIMENTS[options.what]
 
-    def work() -> None:
-        task, lm = load_task(options.task or name), models.load(options.model)
-        rows = measure(lm, task, options.draws, options.items or items, out)
-        keys = [key for key in ("mix", "kind", "fault", "size", "method") if key in rows]
-        print(rows.groupby(keys, sort=False).accuracy.agg(["mean", "std", "min"]).round(3))
+    def chosen(lm: LanguageModel) -> Plan:
+        return planned(lm, load_task(options.task or name), options.draws, options.items or items)
 
-    return run(work, out)
+    return plan.make(options, chosen)
 
 
 if __name__ == "__main__":
