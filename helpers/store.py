@@ -111,7 +111,7 @@ def _run() -> dict:
     """When, with which command and on how many threads this program measures."""
     command, called = "none: called by a program", Path(sys.argv[0]).with_suffix("").parts
     if "helpers" in called[-3:-1]:  # one of its modules, or a study's
-        module = ".".join(called[called.index("helpers", -3) :])
+        module = ".".join(called[called.index("helpers", -3) :]).removesuffix(".__main__")
         command = shlex.join(["python", "-m", module, *sys.argv[1:]])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return {"date": now, "command": command, "threads": torch.get_num_threads()}

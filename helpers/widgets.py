@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from helpers import compare, cost
-from helpers.data import Example, Task, texts
+from helpers.data import DataError, Example, Task, texts
 from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, nearest, plain
@@ -213,7 +213,7 @@ def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
             return  # in the middle of a change of task
         try:
             told = compare.difference(table, first.value, second.value, shots.value)
-        except compare.DataError as error:
+        except DataError as error:
             view.value = f"<p>{escape(str(error))}</p>"
             return
         rows = "".join(

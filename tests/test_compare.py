@@ -15,15 +15,20 @@ from test_finetune import interrupt_after
 
 from helpers import compare, finetune, methods
 from helpers.compare import (
-    COLUMNS,
+    __main__ as command_line,
+)
+from helpers.compare import (
     crossing,
     difference,
     interval,
+    intervals,
     measure,
+    measuring,
     questions,
     right,
     settled,
 )
+from helpers.compare.measuring import COLUMNS
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task, texts
 from helpers.methods import METHODS, Outcome
 from helpers.model import CONTEXT, ModelError
@@ -85,12 +90,12 @@ class Spy:
 @pytest.fixture
 def spy(monkeypatch) -> Spy:
     made = Spy()
-    monkeypatch.setattr(compare, "METHODS", made.methods)
+    monkeypatch.setattr(measuring, "METHODS", made.methods)
     return made
 
 
 def measured(lm, task=CLOSED, shots=(2, 6), draws=3, **options) -> pd.DataFrame:
-    return measure(lm, task, shots, draws, tuple(compare.METHODS), **options)
+    return measure(lm, task, shots, draws, tuple(measuring.METHODS), **options)
 
 
 def curves(**rights: dict[int, np.ndarray]) -> pd.DataFrame:
@@ -137,7 +142,7 @@ def test_right_tells_which_question_in_their_order(tiny, monkeypatch):
         said[0], said[-1] = asked[0].label, asked[-1].label
         return [Outcome("lora", said)]
 
-    monkeypatch.setattr(compare, "METHODS", {"lora": first_and_last})
+    monkeypatch.setattr(measuring, "METHODS", {"lora": first_and_last})
     results = measured(tiny, draws=1)
     assert set(results.right) == {"100001"} and set(results.accuracy) == {2 / 6}
 
@@ -568,11 +573,11 @@ COMMAND = "--task kinds --draws 2 --shots 2 4 --items 4 --methods majority lora 
 @pytest.fixture
 def command(tiny, spy, tmp_path, monkeypatch):
     """Run the command with the tiny model and task; `out` is in `tmp_path`."""
-    monkeypatch.setattr(compare.models, "load", lambda name: tiny)
-    monkeypatch.setattr(compare, "load_task", lambda name: {"kinds": CLOSED}[name])
+    monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
+    monkeypatch.setattr(command_line, "load_task", lambda name: {"kinds": CLOSED}[name])
 
     def run(options: str = COMMAND) -> int:
-        return compare.main([*options.split(), str(tmp_path / "kinds.csv")])
+        return command_line.main([*options.split(), str(tmp_path / "kinds.csv")])
 
     return run
 
@@ -625,13 +630,13 @@ def test_an_unknown_task_or_a_missing_model_is_one_line(tmp_path, capsys, monkey
     def missing(name):
         raise ModelError(f"The model {name!r} could not be loaded.")
 
-    monkeypatch.setattr(compare.models, "load", missing)
+    monkeypatch.setattr(command_line.models, "load", missing)
     out = str(tmp_path / "x.csv")
     for options, said in (
         (["--task", "nonsense"], "There is no task 'nonsense'"),
         (["--task", "reviews", "--model", "none"], "The model 'none' could not be loaded."),
     ):
-        assert compare.main([*options, "--out", out]) == 1
+        assert command_line.main([*options, "--out", out]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert said in line
     assert list(tmp_path.iterdir()) == []
@@ -644,10 +649,10 @@ def test_an_unknown_method_is_refused_by_the_command(command, capsys):
 
 
 def test_the_command_stores_beside_the_data_by_default(tiny, spy, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "DATA", tmp_path)
-    monkeypatch.setattr(compare.models, "load", lambda name: tiny)
+    monkeypatch.setattr(command_line, "DATA", tmp_path)
+    monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
     assert (
-        compare.main(
+        command_line.main(
             ["--task", "category", "--draws", "1", "--shots", "2", "--methods", "majority"]
         )
         == 0
@@ -726,9 +731,9 @@ def test_stored_results_hold_what_their_record_says():
 def test_a_stored_result_that_lacks_something_is_found(tiny, spy, tmp_path, monkeypatch):
     command = "--task category --draws 2 --shots 2 4 --items 8 --methods majority zero-shot lora"
     path = tmp_path / "category.csv"
-    monkeypatch.setattr(compare.models, "load", lambda name: tiny)
-    monkeypatch.setattr("sys.argv", ["helpers/compare.py", *command.split()])
-    assert compare.main([*command.split(), "--out", str(path)]) == 0
+    monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
+    monkeypatch.setattr("sys.argv", ["helpers/compare/__main__.py", *command.split()])
+    assert command_line.main([*command.split(), "--out", str(path)]) == 0
     record = path.with_suffix(".json")
     assert lacking(record) == []
     whole, told = path.read_text(), record.read_text()
@@ -748,7 +753,7 @@ def test_a_stored_result_that_lacks_something_is_found(tiny, spy, tmp_path, monk
 
 
 def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "DATA", tmp_path)
+    monkeypatch.setattr(intervals, "DATA", tmp_path)
     (tmp_path / "results").mkdir()
     row = {"method": "lora", "shots": 8, "draw": 0, "right": "0101", "note": ""}
     pd.DataFrame([row]).to_csv(tmp_path / "results" / "job.csv", index=False)

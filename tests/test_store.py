@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from helpers import methods, store
-from helpers.compare import NUMBERS, settled
+from helpers.compare import settled
+from helpers.compare.measuring import NUMBERS
 from helpers.data import DataError, Example, Task
 from helpers.methods import Outcome
 from helpers.store import Store
@@ -89,7 +90,7 @@ def test_writing_replaces_the_table(opened):
 
 def test_the_record_says_what_with_what_and_when_for_every_run(opened, tmp_path, monkeypatch):
     options = ["--task", "kinds", "--out", "a file.csv"]
-    monkeypatch.setattr(sys, "argv", ["helpers/compare.py", *options])
+    monkeypatch.setattr(sys, "argv", ["helpers/compare/__main__.py", *options])
     opened()
     monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
     opened()
