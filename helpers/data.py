@@ -88,15 +88,16 @@ class Task:
         return balanced_order(self.train, self.labels, seed)[:shots]
 
 
-def write_whole(path: Path, text: str, remedy: str = "") -> None:
-    """Write a text file beside its place, then rename it, so that it is whole or as it was.
+def write_whole(path: Path, content: str | bytes, remedy: str = "") -> None:
+    """Write a file beside its place, then rename it, so that it is whole or as it was.
 
-    Raises `DataError` when it cannot be written; the message ends with `remedy`.
+    A text is written as UTF-8. Raises `DataError` when it cannot be written; the message ends with
+    `remedy`.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(part, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written ({error.strerror}){remedy}.") from error
@@ -128,14 +129,24 @@ def read_csv(path: str | Path, text: str = "text", label: str = "label") -> list
     return [Example(row[text].strip(), row[label].strip()) for row in _rows(path, (text, label))]
 
 
-def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """The file's rows, each with something in every one of `columns`."""
+def read_table(
+    path: str | Path, separator: str | None = ","
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header of a UTF-8 CSV file, and its rows with the line on which each ends.
+
+    Without a separator, it is the one of comma, semicolon, tab and bar that the header has most of.
+    What no column is left for stands under None, and a cell that is not there is None. Raises
+    `DataError` naming file and line when the file cannot be read, is not UTF-8 or not well-formed.
+    """
     path = Path(path)
     try:
         content = path.read_bytes().decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-        header = reader.fieldnames or []
-        rows = [(reader.line_num, row) for row in reader]
+        head = content.split("\n", 1)[0]
+        separator = separator or max(",;\t|", key=head.count)
+        stream = io.StringIO(content, newline="")
+        reader = csv.DictReader(stream, strict=True, delimiter=separator)
+        header = list(reader.fieldnames or [])
+        return header, [(reader.line_num, row) for row in reader]
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist: check the path.") from error
     except UnicodeDecodeError as error:
@@ -150,11 +161,21 @@ def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
         ) from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def check_columns(path: str | Path, header: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise `DataError` when one of `columns` is not in the file's header."""
     for column in columns:
         if column not in header:
             raise DataError(
                 f"{path} has no column {column!r}; its columns are: {', '.join(header) or 'none'}."
             )
+
+
+def _rows(path: str | Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The file's rows, each with something in every one of `columns`."""
+    header, rows = read_table(path)
+    check_columns(path, header, columns)
     if not rows:
         raise DataError(f"{path} holds no rows below its header: add labelled examples.")
     for line, row in rows:

@@ -349,6 +349,53 @@ def trends(
     show(figure, sentence)
 
 
+def ranking(found: Mapping[str, tuple[float, float, float]], title: str, x: str) -> Figure:
+    """Ways one below the other, the last on top, each with its (mean, low, high); not yet shown."""
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(
+            figsize=(7.0, 1.2 + 0.4 * len(found)), layout="constrained"
+        )
+        mean, low, high = np.array(list(found.values())).T
+        places = np.arange(len(found))
+        axis.errorbar(
+            mean, places, xerr=[mean - low, high - mean], fmt="o", color=COLOURS[0], capsize=3
+        )
+        axis.set_yticks(places, list(found))
+        axis.set_xlim(-0.02, 1.02)
+        axis.set_xlabel(x)
+        axis.set_title(title, fontweight="bold", loc="left")
+    return figure
+
+
 def _visible(text: str) -> str:
     """The text with white space made visible and no mark that would be read as a formula."""
     return text.replace(" ", "\u2423").replace("\n", "\\n").replace("$", r"\$")
+
+
+def crossed(
+    panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]],
+    title: str,
+    sentence: str,
+    y: str = "share of letters right",
+):
+    """Two things varied at once: `panels[measure][line][place]` is (mean, low, high).
+
+    A line joins the places on the horizontal axis, so lines that are not parallel say that one
+    thing changes what the other does.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = _side_by_side(len(panels), 3.1, 3.6, sharey=True)
+        for axis, (measure, found) in zip(axes, panels.items(), strict=True):
+            for i, (name, points) in enumerate(found.items()):
+                mean, low, high = np.array(list(points.values())).T
+                places = np.arange(len(points)) + 0.06 * (i - (len(found) - 1) / 2)
+                look = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "capsize": 3}
+                axis.errorbar(places, mean, [mean - low, high - mean], **look)
+            axis.set_xticks(range(len(points)), list(points))
+            axis.set_xlim(-0.4, len(points) - 0.6)
+            axis.set_ylim(-0.03, 1.03)
+            axis.set_title(measure, fontsize=10)
+        axes[0].set_ylabel(y)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+        _headline(figure, title)
+    show(figure, sentence)

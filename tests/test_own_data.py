@@ -1,0 +1,348 @@
+"""Any labelled CSV becomes a task or one clear sentence, and the advice follows from intervals."""
+
+import csv
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import own_data
+from helpers.compare import __main__ as command_line
+from helpers.compare import measuring
+from helpers.data import DATA, DataError
+from helpers.methods import MEASURES
+from helpers.own_data import compare_own, label_words, planning, read_own
+from helpers.own_data.advice import advise
+from helpers.own_data.reading import shorten
+from helpers.store import bits
+
+WORDS = [
+    "parcel",
+    "lamp",
+    "kettle",
+    "chair",
+    "garden",
+    "book",
+    "screen",
+    "button",
+    "wheel",
+    "light",
+    "paper",
+    "stone",
+]
+
+
+def rows(labels=("late", "broken"), each=6, names=("text", "label")):
+    found = [(f"{word} {label} {i}", label) for label in labels for i, word in enumerate(WORDS)]
+    kept = [row for label in labels for row in [r for r in found if r[1] == label][:each]]
+    return [names, *kept]
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(table, name="mine.csv", separator=",", encoding="utf-8"):
+        path = tmp_path / name
+        with path.open("w", newline="", encoding=encoding) as opened:
+            csv.writer(opened, delimiter=separator).writerows(table)
+        return path
+
+    return write
+
+
+# Reading
+
+
+def test_the_usual_names_and_separators_are_found(file):
+    for separator in ",;\t|":
+        task = read_own(file(rows(), separator=separator)).task
+        assert task.labels == ("broken", "late") and task.name == "mine"
+        assert len(task.train) == 8 and len(task.held_out) == 4
+        assert not {e.text for e in task.train} & {e.text for e in task.held_out}
+        assert {e.label for e in task.held_out} == set(task.labels)
+
+
+def test_columns_are_found_by_content_or_taken_as_named(file):
+    table = [(i, *row) for i, row in enumerate(rows(names=("what was said", "kind")))]
+    table[0] = ("id", "what was said", "kind")
+    with pytest.raises(DataError, match=r"name it with --label, one of id, kind"):
+        read_own(file(table))
+    found = read_own(file(table), label="kind").task
+    assert found.template == "What was said: {text}\nKind: {label}\n\n"
+    turned = [row[::-1] for row in rows(names=("a", "b"))]
+    assert read_own(file(turned)).task.labels == ("broken", "late")
+
+
+def test_what_is_left_out_is_said_by_row(file):
+    table = rows()
+    table[2] = ("", "late")
+    table[4] = ("chair late 3", " ")
+    table += [("lamp broken 1", "broken"), ("kettle broken 2", "late"), ("odd", "rare")]
+    notes = read_own(file(table)).notes
+    assert notes == [
+        "Left out, because text or label is missing: rows 3, 5.",
+        "Left out, because the same text stands above: row 14.",
+        "Left out, because one text has several labels: rows 10, 15.",
+        "Left out, 1 row of labels with fewer than 4 rows: 'rare'.",
+    ]
+
+
+def test_a_row_with_too_many_cells_is_left_out_and_said(file):
+    table = rows()
+    table[3] = ("a text", " with a comma", "late")
+    (note,) = read_own(file(table)).notes
+    assert "more cells than columns" in note and note.endswith("row 4.")
+
+
+def test_labels_in_other_capitals_are_one(file):
+    table = rows()
+    table[1] = (table[1][0], "LATE")
+    own = read_own(file(table))
+    assert own.task.labels == ("broken", "late")
+    assert own.notes == ["Taken as one label, 'late': 'LATE' (capitals differ)."]
+
+
+def test_line_breaks_in_a_text_do_not_end_the_demonstration(file):
+    table = rows()
+    table[1] = ("two\nlines  here", "late")
+    own = read_own(file(table)).task
+    assert "two lines here" in {e.text for e in (*own.train, *own.held_out)}
+
+
+def test_label_words_come_from_the_names():
+    names = ["billing_issue", "CardArrival", "CX-12", "pre-order", "3", "HR", "PAYMENT_FAILED"]
+    words = ["billing issue", "card arrival", "CX-12", "pre order", "3", "HR", "payment failed"]
+    assert list(label_words(names).values()) == words
+    assert label_words(["a_b", "a b", "c"]) == {"a_b": "a_b", "a b": "a b", "c": "c"}
+
+
+def test_a_word_that_begins_another_is_not_always_likelier():
+    assert label_words(["refund", "refund request"])["refund"] == '"refund"'
+    assert label_words(["1", "12"])["12"] == '"12"'
+    assert label_words(["refund a", "refund b"])["refund a"] == "refund a"  # the first token shared
+
+
+def test_numbers_are_labels_too(file):
+    assert read_own(file(rows(labels=("1", "2")))).task.words == {"1": "1", "2": "2"}
+
+
+def test_long_texts_are_cut_and_said(tiny_models, file):
+    lm = tiny_models["llama"]
+    table = rows()
+    table[1] = ("word " * 400, "late")
+    own = read_own(file(table))
+    short = shorten(own, lm.tokenizer, most=50)
+    assert short.notes == [
+        "1 of 12 texts have more than 50 tokens; only the first 50 tokens of each are used."
+    ]
+    longest = max((*short.task.train, *short.task.held_out), key=lambda e: len(e.text)).text
+    assert longest and ("word " * 400).startswith(longest)
+    assert shorten(short, lm.tokenizer, most=50) is short
+
+
+BROKEN = {
+    "missing": (None, "does not exist: check the path"),
+    "empty": (b"", "has one column only|holds no rows"),
+    "header only": (b"text,label\n", "holds no rows below its header"),
+    "one column": (b"text\na\nb\n", "has one column only"),
+    "latin-1": ("text,label\nd\xe9j\xe0,x\n".encode("latin-1"), "line 2: this is not UTF-8 text"),
+    "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is not UTF-8 text"),
+    "open quote": (b'text,label\n"never closed,x\n', "not well-formed CSV"),
+    "one label": (b"text,label\n" + b"".join(b"t%d,x\n" % i for i in range(9)), "1 label in"),
+    "no label comes back": (
+        b"text,label\n" + b"".join(b"t%d,x%d\n" % (i, i) for i in range(9)),
+        "no labels in column 'label' with at least 4 usable rows",
+    ),
+    "too many labels": (
+        b"text,label\n" + b"".join(b"t%d,x%d\n" % (i, i % 70) for i in range(300)),
+        "holds 70 labels, more than can be told apart",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_ends_with_one_sentence_and_status_2(tmp_path, capsys, name):
+    content, told = BROKEN[name]
+    path = tmp_path / "broken.csv"
+    if content is not None:
+        path.write_bytes(content)
+    assert command_line.main([str(path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr()
+    assert pd.Series([said.err]).str.contains(told).all(), said.err
+    assert said.err.count("\n") == 1 and not said.out and not (tmp_path / "out").exists()
+
+
+def test_a_wrong_column_is_refused_with_those_there_are(file, capsys):
+    assert command_line.main([str(file(rows())), "--label", "kind"]) == 2
+    assert "no column 'kind'; its columns are: text, label" in capsys.readouterr().err
+    assert command_line.main([str(file(rows())), "--text", "label", "--label", "label"]) == 2
+
+
+def test_a_file_or_a_task_not_both(file):
+    with pytest.raises(SystemExit):
+        command_line.main([str(file(rows())), "--task", "category"])
+    with pytest.raises(SystemExit):
+        command_line.main([])
+
+
+# Planning
+
+FAST = planning.Speed(1e-16, 1e-16)
+
+
+def test_the_plan_grows_with_the_time_and_never_exceeds_it(tiny_models):
+    lm, task = tiny_models["llama"], read_own(DATA / "support_tickets.csv").task
+    smallest = lm, task, planning.Speed(1, 1), planning.QUICKER, planning.SIZES[-1]
+    second = 1 / planning.expected(*smallest)  # what the smallest draw takes
+    speed = planning.Speed(second, second)
+    plans = [planning.plan(lm, task, speed, seconds) for seconds in (5, 50, 500)]
+    for planned, seconds in zip(plans, (5, 50, 500), strict=True):
+        assert planned.draws >= 3 and planned.draws * planned.seconds <= seconds
+    assert plans[0].shown < plans[2].shown and plans[0].items < plans[2].items
+    assert planning.plan(lm, task, FAST, 60).draws == planning.MANY
+    assert planning.plan(lm, task, FAST, 60, draws=40).draws == 40
+    with pytest.raises(DataError, match=r"the smallest comparison of 3 draws takes about"):
+        planning.plan(lm, task, speed, 2)
+
+
+def test_a_draw_is_no_larger_than_a_prompt_holds(tiny_models, file):
+    lm = tiny_models["llama"]
+    long = [(f"{text} {'and so on ' * 60}", label) for text, label in rows(each=12)[1:]]
+    task = read_own(file([("text", "label"), *long])).task
+    planned = planning.plan(lm, task, FAST, 60)
+    assert 0 < planned.shots < len(task.train)
+
+
+def test_the_deadline_ends_after_a_whole_draw(tiny_models, file, tmp_path, monkeypatch):
+    lm, task = tiny_models["llama"], read_own(file(rows())).task
+    planned = planning.Plan(("majority",), 5, 4, 4, 8, seconds=1)
+    out = tmp_path / "results.csv"
+    late = planning.carry_out(lm, task, planned, out, time.monotonic() - 1)
+    assert set(late["draw"]) == {0}
+    whole = planning.carry_out(lm, task, planned, out, time.monotonic() + 100)
+    assert set(whole["draw"]) == set(range(5))
+
+
+def test_an_interrupted_plan_is_taken_up_for_the_same_data_only(tiny_models, file, tmp_path):
+    lm, task = tiny_models["llama"], read_own(file(rows())).task
+    first, second = (planning.Plan(("majority",), n, 4, 4, 8, 1.0) for n in (3, 4))
+    assert planning.settled_plan(tmp_path, lm, task, lambda: first) == first
+    assert planning.settled_plan(tmp_path, lm, task, lambda: second) == first
+    other = read_own(file(rows(each=8))).task
+    assert planning.settled_plan(tmp_path, lm, other, lambda: second) == second
+    (tmp_path / "plan.json").write_text("{")
+    assert planning.settled_plan(tmp_path, lm, task, lambda: first) == first
+
+
+# Advice
+
+
+def results(draws=5, items=40, **shares):
+    """Rows in which each method is right in a share of the questions, a little else each draw."""
+    rng, found = np.random.default_rng(0), []
+    level = rng.random((draws, items))
+    for method, share in shares.items():
+        name = method.replace("_", "-") if method != "TF_IDF" else "TF-IDF"
+        for d in range(1 if name == "zero-shot" else draws):
+            right = level[d] < share
+            row = dict.fromkeys(MEASURES, 0.0) | {"note": "", "taught_tokens": 4000.0}
+            row |= {"prefix_tokens": 500.0, "query_tokens": 20.0}
+            found.append(
+                {
+                    "shots": 0 if name == "zero-shot" else 16,
+                    "draw": d,
+                    "method": name,
+                    "accuracy": right.mean(),
+                    "right": bits(right),
+                }
+                | row
+            )
+    return pd.DataFrame(found)
+
+
+LOW = {"majority": 0.1, "zero_shot": 0.15, "TF_IDF": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("shares", "choice"),
+    [
+        (LOW | {"in_context": 0.5, "lora": 0.9}, "Fine-tune"),
+        (LOW | {"in_context": 0.9, "lora": 0.5}, "Put examples into the prompt"),
+        (LOW | {"in_context": 0.8, "lora": 0.8}, "Put examples into the prompt, for now"),
+        (LOW | {"TF_IDF": 0.9, "in_context": 0.5, "lora": 0.9}, "Use TF-IDF with logistic"),
+        (LOW | {"zero_shot": 0.9, "in_context": 0.6, "lora": 0.9}, "Ask without examples"),
+        (dict.fromkeys([*LOW, "in_context", "lora"], 0.3), "Neither way works yet"),
+    ],
+)
+def test_the_simplest_way_that_is_not_surely_worse_is_advised(tiny_models, shares, choice):
+    advice = advise(tiny_models["llama"], results(**shares), 16)
+    assert advice.choice.startswith(choice)
+    assert all(reason.endswith(".") for reason in advice.reasons)
+    assert "flattered" in advice.reasons[-1]
+    assert ("FLOPs" in " ".join(advice.reasons)) == ("prompt" in choice or choice == "Fine-tune")
+
+
+def test_a_single_draw_is_said_to_know_nothing_of_others(tiny_models):
+    advice = advise(tiny_models["llama"], results(1, **LOW, in_context=0.5, lora=0.9), 16)
+    assert advice.reasons[-1].endswith("the interval knows nothing of other examples.")
+
+
+# The whole way
+
+
+def test_the_whole_way_on_a_file_with_other_names(tiny_models, file, tmp_path, monkeypatch, capsys):
+    lm = tiny_models["llama"]
+    monkeypatch.setattr(command_line.models, "load", lambda name: lm)
+    monkeypatch.setattr(planning, "trial", lambda *_: FAST)
+    path = file(rows(each=8, names=("what they wrote", "Team <b>")), "my mail.csv", ";")
+    out = tmp_path / "out"
+    options = [str(path), "--draws", "2", "--minutes", "1", "--out", str(out)]
+    assert command_line.main(options) == 0
+    said = capsys.readouterr().out
+    assert "fine-tuning (LoRA)" in said and "Measured on 2 draws" in said
+    names = {p.name for p in out.iterdir()}
+    assert names == {
+        *("plan.json", "results.csv", "results.json", "table.csv", "figure.png", "report.html")
+    }
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page and "helpers.compare" in page and "http" not in page
+    assert len(pd.read_csv(out / "table.csv")) == len(set(pd.read_csv(out / "results.csv").method))
+    assert json.loads((out / "plan.json").read_text())["draws"] == 2
+    before = (out / "results.csv").read_bytes()
+    assert command_line.main(options) == 0  # nothing is done twice
+    assert (out / "results.csv").read_bytes() == before
+
+
+def test_an_interrupted_comparison_goes_on(tiny_models, file, tmp_path, monkeypatch, capsys):
+    lm = tiny_models["llama"]
+    monkeypatch.setattr(command_line.models, "load", lambda name: lm)
+    monkeypatch.setattr(planning, "trial", lambda *_: FAST)
+    made = measuring.METHODS["tfidf"]
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(measuring.METHODS, "tfidf", interrupted)
+    out = tmp_path / "out"
+    options = [str(file(rows(each=8))), "--draws", "2", "--out", str(out)]
+    assert command_line.main(options) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setitem(measuring.METHODS, "tfidf", made)
+    assert command_line.main(options) == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said(tiny_models, file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command_line.models, "load", lambda name: tiny_models["llama"])
+    (tmp_path / "taken").write_text("a file")
+    assert command_line.main([str(file(rows())), "--out", str(tmp_path / "taken")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_note_with_marks_cannot_break_the_page(tiny_models, file, tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "trial", lambda *_: FAST)
+    table = [*rows(each=8), ("odd", "<script>")]
+    found = compare_own(tiny_models["llama"], read_own(file(table)), tmp_path / "o", 1, 1)
+    page = found.files[-1].read_text(encoding="utf-8")
+    assert "<script>" not in page and "&lt;script&gt;" in page
+    assert isinstance(found, own_data.Comparison) and len(found.table()) >= 6
