@@ -101,11 +101,16 @@ def _differences(lm: LanguageModel, before: dict) -> Iterator[tuple[str, float]]
         yield name, (after[name].float() - weight.float()).norm().item()
 
 
-def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = None) -> None:
+def save(
+    lm: LanguageModel,
+    folder: str | Path,
+    history: pd.DataFrame | None = None,
+    half: bool = False,
+) -> None:
     """Write the adapter (or the whole model, where there is none) as safetensors, all or nothing.
 
     An earlier save in `folder` is replaced. `history` goes with it as `history.csv`. A whole model
-    is read back with `model.load(folder)`.
+    is read back with `model.load(folder)`. `half` rounds an adapter to float16, half the bytes.
 
     Raises `ModelError` when `folder` holds something else or cannot be written.
     """
@@ -120,7 +125,10 @@ def save(lm: LanguageModel, folder: str | Path, history: pd.DataFrame | None = N
             part.mkdir()
             if isinstance(lm.model, peft.PeftModel):
                 lm.model.active_peft_config.save_pretrained(part)
-                save_file(_adapter_weights(lm), part / ADAPTER)
+                weights = _adapter_weights(lm)
+                if half:
+                    weights = {name: weight.half() for name, weight in weights.items()}
+                save_file(weights, part / ADAPTER)
             else:
                 lm.model.save_pretrained(part)
                 lm.tokenizer.save_pretrained(part)

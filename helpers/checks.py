@@ -5,18 +5,18 @@ nothing.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import torch
 
-from helpers import compare, cost
+from helpers import compare, cost, decision
 from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import answer, next_tokens, score_labels
-from helpers.studies import facts, memory, spread
+from helpers.studies import clinic, facts, heads, letters, memory, replies, spread
 
 
 def _tell(attempted: bool, problem: str | None, praise: str) -> None:
@@ -316,3 +316,173 @@ def updated_prompt(
         elif now < then:
             problem = f"only {now} of the other facts are right, {then} before: keep their lines."
     _tell(lines is not None, problem, f"the model writes {new!r}, and no other fact is lost.")
+
+
+def effect_of_demonstrations(
+    results: pd.DataFrame, training: str, measure: str, gap: float | None
+) -> None:
+    """Check the mean of a measure with demonstrations minus without, after one kind of training."""
+    truth, other = (
+        clinic.right(results, name, training=training, prompt="demonstrations").mean()
+        - clinic.right(results, name, training=training, prompt="nothing").mean()
+        for name in (measure, "codes" if measure == "style" else "style")
+    )
+    problem = None
+    if gap is not None and not abs(gap - truth) < 5e-4:  # so that nan is wrong
+        problem = f"{gap:.3f} is not what the demonstrations change in {measure!r}."
+        if abs(gap + truth) < 5e-4:
+            problem = "the sign is wrong: take the share without demonstrations away."
+        elif abs(gap - other) < 5e-4:
+            problem = f"that is another measure; choose {measure!r}."
+    _tell(gap is not None, problem, f"the demonstrations change it by {truth:+.2f}.")
+
+
+def own_doctor(lm: LanguageModel, doctor: dict[str, str] | None, least: int = 3) -> None:
+    """Check that a doctor is new and that `lm` writes at least so many of four letters as he
+    would, having seen three of his."""
+    problem, right = None, 0
+    if doctor is not None:
+        known = letters.load()
+        learned = {name: values["train"] for name, values in known.styles.items()}
+        problem = _doctor_problem(doctor, learned)
+    if doctor is not None and not problem:
+        notes = known.notes["dev"]
+        told = [letters.example(doctor, note) for note in notes[:6:2]]
+        visit = letters.Visit(doctor, told, [], notes[8:16:2])
+        said = letters.write_letters(lm, [visit], "demonstrations")
+        right = sum(letters.letters_right([visit], said)["style"])
+        if right < least:
+            problem = f"only {right} of {len(said)} letters are in this style, such as {said[0]!r}."
+    _tell(doctor is not None, problem, f"{right} of 4 letters are in a style that it never saw.")
+
+
+def _doctor_problem(doctor: dict[str, str], learned: dict[str, list[str]]) -> str | None:
+    if not isinstance(doctor, dict) or set(doctor) != set(letters.HOUSE):
+        return f"give a dictionary with the keys {', '.join(letters.HOUSE)}."
+    for feature, mark in (("opening", "{name}"), ("finding", "{finding}"), ("ending", "{doctor}")):
+        if mark not in doctor[feature]:
+            return f"the {feature} must hold {mark}."
+    if doctor["order"] not in letters.ORDERS or doctor["case"] not in letters.CASES:
+        return f"the order is one of {letters.ORDERS}, the case one of {letters.CASES}."
+    old = [feature for feature in ("opening", "ending") if doctor[feature] in learned[feature]]
+    return f"the {old[0]} was in the training; invent another." if old else None
+
+
+def induction_score(seen: np.ndarray, score: float | None) -> None:
+    """Check the induction score of one head, worked out from its attention [tokens, tokens]."""
+    truth, problem = float(heads.induction_score(seen)), None
+    if score is not None and not abs(score - truth) < 5e-4:  # so that nan is wrong
+        half = len(seen) // 2
+        second = np.arange(half, 2 * half)
+        problem = f"{score:.4f} is not this head's score."
+        others = {
+            "that looks at the earlier copy itself; go one token on.": seen[second, second - half],
+            "that looks one token before the earlier copy; go on, not back.": seen[
+                second, second - half - 1
+            ],
+            "take the mean over the second half only.": np.r_[
+                np.zeros(half), seen[second, second - half + 1]
+            ],
+        }
+        close = [told for told, part in others.items() if abs(score - part.mean()) < 5e-5]
+        problem = close[0] if close else problem
+        if abs(score - half * truth) < 5e-4:
+            problem = "take the mean over the tokens, not the sum."
+    _tell(score is not None, problem, f"{truth:.2f} of its attention goes there.")
+
+
+def silences(lm: LanguageModel, head: heads.Head, hook: Callable | None) -> None:
+    """Check that a hook before a layer's output projection silences one head and no other."""
+    problem, (layer, number) = None, head
+    if hook is not None and not callable(hook):
+        problem = "a hook is a function of the module and its inputs."
+    elif hook is not None:
+        given = torch.randn(1, 3, heads.projections(lm)[layer].weight.shape[-1])
+        wanted = given.clone()
+        wanted.unflatten(-1, (lm.model.config.num_attention_heads, -1))[..., number, :] = 0
+        kept, told = given.clone(), hook(heads.projections(lm)[layer], (given,))
+        problem = _hook_problem(told, wanted, given, kept)
+    _tell(hook is not None, problem, f"head {number} of layer {layer} is silent, the others speak.")
+
+
+def _hook_problem(told: object, wanted, given, kept) -> str | None:
+    if told is None:
+        return "the hook returns nothing, so the module runs on the old input; return a new one."
+    changed = told[0] if isinstance(told, tuple) else told
+    if not isinstance(changed, torch.Tensor) or changed.shape != wanted.shape:
+        return "return the inputs as a tuple, with a tensor of the same shape in first place."
+    if not torch.equal(given, kept):
+        return "the given input was changed in place; clone it first."
+    if torch.equal(changed, given):
+        return "nothing is zero yet."
+    if not torch.equal(changed, wanted):
+        return "other numbers are zero than this head's; its slice is head * size and so on."
+    return None
+
+
+def parrots(
+    answered: Mapping[str, Sequence[tuple[str, str]]],
+    rule: Callable[[str, str], bool] | None,
+    run: int = 5,
+) -> None:
+    """Check a rule of the learner's own: `rule(ticket, reply)` tells whether the reply repeats so
+    many words of its ticket in a row.
+
+    `answered` maps a way to its tickets with their replies.
+    """
+    problem, told = None, []
+    for way, pairs in answered.items() if rule is not None else ():
+        truth = [replies.repeats(*pair, run) for pair in pairs]
+        found = [bool(rule(*pair)) for pair in pairs]
+        told.append(f"{way} {np.mean(truth):.2f}")
+        problem = problem or _repeat_problem(pairs, found, truth, run)
+    _tell(rule is not None, problem, f"share of replies that repeat: {', '.join(told)}.")
+
+
+def _repeat_problem(pairs, found: list[bool], truth: list[bool], run: int) -> str | None:
+    if found == truth:
+        return None
+    for count in (run - 1, run + 1):
+        if found == [replies.repeats(*pair, count) for pair in pairs]:
+            return f"that is {count} words in a row; ask for {run}."
+    if [not one for one in found] == truth:
+        return "it is the wrong way round: True means that the reply repeats."
+    i = next(i for i, one in enumerate(found) if one != truth[i])
+    return f"it says {found[i]} of {pairs[i][1]!r}, a reply to {pairs[i][0]!r}."
+
+
+def interval_rule(rule: Callable[[float, float], str] | None) -> None:
+    """Check a rule that chooses from the 95 % interval of weights minus prompt."""
+    problem = None
+    if rule is not None and not callable(rule):
+        problem = "a rule is a function of the interval's two ends."
+    elif rule is not None:
+        cases = {(0.02, 0.3): "weights", (-0.4, -0.1): "prompt", (-0.1, 0.3): "open"}
+        cases |= {(-0.3, 0.1): "open", (0.2, 0.25): "weights", (-0.02, -0.01): "prompt"}
+        wrong = ((case, rule(*case), truth) for case, truth in cases.items())
+        found = next(((case, said, truth) for case, said, truth in wrong if said != truth), None)
+        problem = _rule_problem(*found) if found else None
+    _tell(rule is not None, problem, "it decides only where the interval leaves 0 out.")
+
+
+def _rule_problem(case: tuple[float, float], said: object, truth: str) -> str:
+    told = f"from {case[0]:+.2f} to {case[1]:+.2f} it says {said!r}, but should say {truth!r}"
+    if truth == "open":
+        return f"{told}: 0 lies between, so neither is surely ahead."
+    if said == "open":
+        return f"{told}: the whole interval lies on one side of 0."
+    return f"{told}: the difference is weights minus prompt."
+
+
+def paying_queries(found: decision.Found, days: float, per_day: float | None) -> None:
+    """Check how many queries a day pay a training off in `days`, a kept prompt being there."""
+    truth, problem = found.kept / days, None
+    if per_day is not None and not abs(per_day / truth - 1) <= 0.02:  # so that nan is wrong
+        problem = f"{per_day:,.1f} a day is {'more' if per_day > truth else 'less'} than needed."
+        if abs(per_day / found.anew * days - 1) <= 0.02:
+            problem = "that is for a prompt read anew; use found.kept."
+        elif abs(per_day / found.kept - 1) <= 0.02:
+            problem = "that is how many it takes in all; divide by the days."
+        elif abs(per_day / found.kept / days - 1) <= 0.02:
+            problem = "divide by the days: the longer nothing changes, the fewer a day are needed."
+    _tell(per_day is not None, problem, f"about {truth:,.0f} queries a day.")

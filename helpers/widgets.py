@@ -4,6 +4,7 @@ A stored notebook shows one plain sentence where a widget stands, so it stays re
 kernel.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -12,13 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from helpers import compare, cost
+from helpers import compare, cost, decision
 from helpers.data import DataError, Example, Task, texts
 from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
-from helpers.prompts import count_tokens, nearest, plain
+from helpers.prompts import count_tokens, encode, nearest, plain
 from helpers.scoring import next_tokens, score_labels, score_options
-from helpers.studies import facts, misleading
+from helpers.studies import facts, heads, letters, misleading, uses
 
 NARROW = {"description_width": "90px"}
 
@@ -283,6 +284,47 @@ def recall_explorer(
     return _explorer([fact, asked], view, update, "An explorer of recall, in a live notebook.")
 
 
+def head_explorer(lm: LanguageModel, tasks: Mapping[str, Task], start: heads.Head) -> Panel:
+    """Choose a task, a draw, a query, a layer and a head; see what it looks at from the last token.
+
+    `start` is the head that is shown first.
+    """
+    name = w.Dropdown(options=list(tasks), description="task", style=NARROW)
+    fixed = {"style": NARROW, "continuous_update": False}
+    shots = w.IntSlider(4, 1, 8, description="shots", **fixed)
+    seed = w.IntSlider(0, 0, 9, description="draw", **fixed)
+    query = w.IntSlider(0, 0, 9, description="query", **fixed)
+    last, count = len(heads.layers(lm)) - 1, lm.model.config.num_attention_heads
+    layer = w.IntSlider(start[0], 0, last, description="layer", **fixed)
+    head = w.IntSlider(start[1], 0, count - 1, description="head", **fixed)
+    view, seen = w.HTML(), {}
+
+    def update(_=None):
+        task, key = tasks[name.value], (name.value, shots.value, seed.value, query.value)
+        asked = task.held_out[query.value].text
+        tokens = encode(lm.tokenizer, plain(task, task.draw(shots.value, seed.value), asked))
+        if key not in seen:
+            seen.clear()
+            seen[key] = heads.attention(lm, tokens)[:, :, -1]
+        shares = seen[key][layer.value, head.value]
+        shaded = zip(tokens, shares, strict=True)
+        view.value = "".join(_shaded(lm.tokenizer.decode([one]), share) for one, share in shaded)
+
+    controls = [name, shots, seed, query, layer, head]
+    return _explorer(controls, view, update, "An explorer of attention, in a live notebook.")
+
+
+def _shaded(token: str, share: float) -> str:
+    """A token on a ground that is the darker, the more is looked at it, with the share below."""
+    text = f"{share:.2f}".removeprefix("0") if share >= 0.05 else "&nbsp;"
+    visible = escape(token).replace("\n", "\\n")
+    return (
+        f"<span style='display:inline-block;margin:1px;padding:1px 3px;text-align:center;"
+        f"font-family:monospace;white-space:pre;background:rgba(213,94,0,{share:.2f})'>{visible}"
+        f"<br><small>{text}</small></span>"
+    )
+
+
 def _dots(name: str, accuracies: Sequence[float]) -> str:
     """One dot for each draw on a line from 0 to 1."""
     dot = "position:absolute;top:3px;width:8px;height:8px;border-radius:4px;background:#0072B2"
@@ -368,3 +410,92 @@ def _bars(probabilities: Mapping[str, float]) -> str:
         for text, p in probabilities.items()
     )
     return f"<table>{rows}</table>"
+
+
+def letter_explorer(results: pd.DataFrame, cells: Mapping[str, tuple[str, str]]) -> Panel:
+    """Choose doctor and note of a stored result of the clinic; see every cell's letter and the
+    rules that it breaks.
+
+    `cells` maps a name to a training and a prompt of the result; letters are those of seed 0.
+    """
+    visits = [visit for d in sorted(set(results["draw"])) for visit in letters.draw(d)]
+    asked = letters.asked(visits)
+    said = {}
+    for name, (training, prompt) in cells.items():
+        rows = results[(results["training"] == training) & (results["prompt"] == prompt)]
+        rows = rows[(rows["measure"] == "both") & (rows["seed"] == 0)].sort_values("draw")
+        said[name] = [letter for some in rows["said"] for letter in json.loads(some)]
+    names = [f"{i + 1}: Dr {visit.doctor['doctor']}" for i, visit in enumerate(visits)]
+    doctor = w.Dropdown(options=names, description="doctor", style=NARROW)
+    number = w.IntSlider(1, 1, letters.NOTES, description="note", style=NARROW)
+    view = w.HTML()
+
+    def update(_=None):
+        place = doctor.index * letters.NOTES + number.value - 1
+        style, note = asked[place]
+        shown = "<br>".join(escape(e.label) for e in visits[doctor.index].demonstrations)
+        told = [("right", letters.write(style, note))]
+        told += [(name, written[place]) for name, written in said.items()]
+        rows = ""
+        for name, letter in told:
+            broken = [rule for rule, kept in letters.rules(style, note, letter).items() if not kept]
+            verdict = f"✗ {', '.join(broken)}" if broken else "✓ all rules kept"
+            cells_ = (name, letter, verdict)
+            rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells_) + "</tr>"
+        head = f"<p>Letters by this doctor:<br>{shown}</p><p>Note: <b>{escape(str(note))}</b></p>"
+        view.value = f"{head}<table cellpadding='4'>{rows}</table>"
+
+    return _explorer([doctor, number], view, update, "An explorer of letters, in a live notebook.")
+
+
+def use_explorer(found: Mapping[str, Sequence[uses.Item]]) -> Panel:
+    """Choose a use and an item; see what each way wrote and which rules it breaks.
+
+    `found` holds the items of each use, as `uses.items` reads them from stored results.
+    """
+    use = w.Dropdown(options=list(found), description="use", style=NARROW)
+    number = w.BoundedIntText(1, 1, len(found[use.value]), description="item", style=NARROW)
+    view = w.HTML()
+
+    def new_use(_):
+        number.value, number.max = 1, len(found[use.value])
+
+    def update(_=None):
+        item = found[use.value][number.value - 1]
+        rows = f"<tr><td>wanted</td><td>{escape(item.wanted)}</td><td></td></tr>"
+        for way, text in item.written.items():
+            broken = [rule for rule, kept in item.kept[way].items() if not kept]
+            verdict = f"✗ {', '.join(broken)}" if broken else "✓ all kept"
+            cells = (way, text, verdict)
+            rows += "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+        view.value = f"<p>{escape(item.asked)}</p><table cellpadding='4'>{rows}</table>"
+
+    use.observe(new_use, names="value")
+    return _explorer([use, number], view, update, "An explorer of replies, in a live notebook.")
+
+
+def decision_explorer(found: decision.Found) -> Panel:
+    """Answer six questions about a job; see a choice, its reasons and the lessons behind them."""
+    wide = {"style": {"description_width": "270px"}, "layout": {"width": "480px"}}
+    examples = w.BoundedIntText(64, 0, 10**6, description="labelled examples in hand", **wide)
+    days = w.BoundedFloatText(
+        30, min=0, max=36500, description="days until the task or the facts change", **wide
+    )
+    per_day = w.BoundedFloatText(200, min=0, max=1e9, description="queries a day", **wide)
+    tokens = w.BoundedIntText(40, 1, 10**6, description="tokens of an example", **wide)
+    own = w.Checkbox(True, description="the weights are mine (or it must work offline)", **wide)
+    missing = w.Dropdown(options=decision.MISSING, description="what the model lacks", **wide)
+    missing.value = "a skill"
+    view = w.HTML()
+    controls = [examples, days, per_day, tokens, own, missing]
+
+    def update(_=None):
+        told = decision.decide(decision.Job(*(one.value for one in controls)), found)
+        reasons = "".join(
+            f"<li>{escape(one.text)} (<a href='{one.lesson}.ipynb'>lesson {int(one.lesson[:2])}"
+            "</a>)</li>"
+            for one in told.reasons
+        )
+        view.value = f"<p><b>{escape(told.choice)}</b></p><ol>{reasons}</ol>"
+
+    return _explorer(controls, view, update, "An explorer of decisions, in a live notebook.")

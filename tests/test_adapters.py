@@ -225,3 +225,19 @@ def test_a_missing_or_damaged_adapter_is_named(tiny, tmp_path):
     (folder / adapters.ADAPTER_CONFIG).write_text("{")
     with pytest.raises(ModelError, match="is damaged"):
         adapters.load(tiny, folder)
+
+
+def test_a_rounded_adapter_takes_half_the_bytes_and_comes_back_in_float32(tiny, tmp_path):
+    tuned = tune(tiny, TASK, EXAMPLES, lr=1e-2).lm
+    sizes = {}
+    for half in (False, True):
+        adapters.save(tuned, tmp_path / str(half), half=half)
+        stored = load_file(tmp_path / str(half) / adapters.ADAPTER)
+        sizes[half] = sum(weight.nbytes for weight in stored.values())
+    assert sizes[True] * 2 == sizes[False]
+    exact, rounded = (adapters.load(tiny, tmp_path / name) for name in ("False", "True"))
+    assert {w.dtype for w in rounded.model.parameters()} == {torch.float32}
+    asked = texts(EXAMPLES)
+    one, other = (scoring.score_labels(m, TASK, [], asked) for m in (exact, rounded))
+    assert np.abs(one - other).max() < 0.05
+    assert not np.array_equal(one, other)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import checks, cost
+from helpers import checks, cost, decision
 from helpers.data import Example
-from helpers.studies import facts
+from helpers.studies import facts, letters
 
 MATRIX = torch.nn.Linear(20, 50)
 
@@ -234,3 +234,198 @@ def test_updated_prompt(capsys, tiny_models, monkeypatch):
     ):
         checks.updated_prompt(tiny_models["llama"], known, 1, "new one", lines)
         assert capsys.readouterr().out.startswith(told)
+
+
+def clinic_rows() -> pd.DataFrame:
+    """Two draws in which demonstrations add three styles and lose one code."""
+    bits = {
+        ("style", "nothing"): ("0000", "0001"),
+        ("style", "demonstrations"): ("0011", "0111"),
+        ("codes", "nothing"): ("1111", "1111"),
+        ("codes", "demonstrations"): ("1111", "1110"),
+    }
+    return pd.DataFrame(
+        {"training": "t", "measure": measure, "prompt": prompt, "draw": d, "right": right}
+        for (measure, prompt), some in bits.items()
+        for d, right in enumerate(some)
+    )
+
+
+@pytest.mark.parametrize(
+    ("gap", "told"),
+    [
+        (None, "Not attempted yet"),
+        (0.5, "Right: the demonstrations change it by +0.50."),
+        (-0.5, "Not yet: the sign is wrong"),
+        (-0.125, "Not yet: that is another measure; choose 'style'"),
+        (0.4, "Not yet: 0.400 is not what the demonstrations change"),
+        (math.nan, "Not yet: nan is not what"),
+    ],
+)
+def test_effect_of_demonstrations(capsys, gap, told):
+    checks.effect_of_demonstrations(clinic_rows(), "t", "style", gap)
+    assert capsys.readouterr().out.startswith(told)
+
+
+MINE = letters.HOUSE | {"opening": "Yo {name}", "ending": "{doctor} out"}
+
+
+@pytest.mark.parametrize(
+    ("doctor", "told"),
+    [
+        (None, "Not attempted yet"),
+        (MINE, "Right: 4 of 4 letters"),
+        ({"opening": "Yo"}, "Not yet: give a dictionary with the keys opening, finding"),
+        (MINE | {"opening": "Yo"}, "Not yet: the opening must hold {name}."),
+        (MINE | {"ending": "out"}, "Not yet: the ending must hold {doctor}."),
+        (MINE | {"order": "any"}, "Not yet: the order is one of"),
+        (MINE | {"opening": "Dear {name},"}, "Not yet: the opening was in the training"),
+    ],
+)
+def test_own_doctor(capsys, monkeypatch, doctor, told):
+    def perfect(lm, visits, prompt):
+        return [letters.write(one, note) for one, note in letters.asked(visits)]
+
+    monkeypatch.setattr(letters, "write_letters", perfect)
+    checks.own_doctor(None, doctor)
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_a_doctor_whose_style_is_not_copied_is_told(capsys, monkeypatch):
+    monkeypatch.setattr(letters, "write_letters", lambda lm, visits, prompt: ["Dear all"] * 4)
+    checks.own_doctor(None, MINE)
+    assert capsys.readouterr().out.startswith("Not yet: only 0 of 4 letters are in this style")
+
+
+TICKETS = ["my old kettle is far too loud", "where is it", "the lid does not fit the pot at all"]
+WRITTEN = [
+    "Hello, my old kettle is far away",
+    "Hello, where is it now",
+    "The lid does not  fit THE pot",
+]
+
+
+def in_a_row(count: int):
+    def rule(ticket: str, reply: str) -> bool:
+        words, told = ticket.split(), " ".join(reply.lower().split())
+        return any(" ".join(words[i : i + count]) in told for i in range(len(words) - count + 1))
+
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (None, "Not attempted yet"),
+        (in_a_row(5), "Right: share of replies that repeat: prompt 0.67, weights 0.00."),
+        (in_a_row(3), "Not yet: it says True of 'Hello, where is it now'"),
+        (in_a_row(6), "Not yet: that is 6 words in a row; ask for 5."),
+        (lambda *pair: not in_a_row(5)(*pair), "Not yet: it is the wrong way round"),
+        (lambda *pair: False, "Not yet: it says False of 'Hello, my old kettle is far away'"),
+    ],
+)
+def test_parrots(capsys, rule, told):
+    prompt = list(zip(TICKETS, WRITTEN, strict=True))
+    checks.parrots({"prompt": prompt, "weights": [("my own ticket", "Hello")]}, rule)
+    assert capsys.readouterr().out.startswith(told)
+
+
+def test_parrots_tells_a_run_that_is_too_short_of_any_way(capsys):
+    short = [("it is not at home", "it is not at work")]
+    checks.parrots({"prompt": [("a", "b")], "weights": short}, in_a_row(4))
+    assert capsys.readouterr().out.startswith("Not yet: that is 4 words in a row; ask for 5.")
+
+
+SEEN = np.random.default_rng(0).dirichlet(np.ones(8), size=8)  # attention on 4 tokens, twice
+SECOND = np.arange(4, 8)
+
+
+@pytest.mark.parametrize(
+    ("score", "told"),
+    [
+        (None, "Not attempted yet"),
+        (SEEN[SECOND, SECOND - 3].mean(), "Right"),
+        (SEEN[SECOND, SECOND - 4].mean(), "Not yet: that looks at the earlier copy itself"),
+        (SEEN[SECOND, SECOND - 5].mean(), "Not yet: that looks one token before"),
+        (SEEN[SECOND, SECOND - 3].sum(), "Not yet: take the mean over the tokens"),
+        (SEEN[SECOND, SECOND - 3].sum() / 8, "Not yet: take the mean over the second half only"),
+        (math.nan, "Not yet: nan is not this head's score"),
+    ],
+)
+def test_the_induction_score(capsys, score, told):
+    checks.induction_score(SEEN, score)
+    assert capsys.readouterr().out.startswith(told)
+
+
+def _silent(where: slice, result=lambda results: (results,), copy=True):
+    def hook(module, inputs):
+        results = inputs[0].clone() if copy else inputs[0]
+        results[..., where] = 0
+        return result(results)
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"),
+    [
+        (None, "Not attempted yet"),
+        (_silent(slice(16, 24)), "Right: head 2 of layer 1 is silent"),
+        (_silent(slice(16, 24), lambda results: results), "Right"),  # a lone input may stand alone
+        (_silent(slice(16, 24), lambda results: None), "Not yet: the hook returns nothing"),
+        (_silent(slice(16, 24), copy=False), "Not yet: the given input was changed in place"),
+        (_silent(slice(0, 0)), "Not yet: nothing is zero yet"),
+        (_silent(slice(8, 16)), "Not yet: other numbers are zero"),
+        (_silent(slice(16, 23)), "Not yet: other numbers are zero"),
+        (_silent(slice(16, 24), lambda results: (0,)), "Not yet: return the inputs as a tuple"),
+        (6, "Not yet: a hook is a function"),
+    ],
+)
+def test_a_hook_that_silences(capsys, tiny_models, hook, told):
+    checks.silences(tiny_models["llama"], (1, 2), hook)
+    assert capsys.readouterr().out.startswith(told)
+
+
+def by_rule(low, high):
+    return "weights" if low > 0 else "prompt" if high < 0 else "open"
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (None, "Not attempted yet"),
+        (by_rule, "Right: "),
+        ("weights", "Not yet: a rule is a function"),
+        (
+            lambda low, high: "weights" if low + high > 0 else "prompt",
+            "Not yet: from -0.10 to +0.30",
+        ),
+        (lambda low, high: by_rule(-high, -low), "Not yet: from +0.02 to +0.30 it says 'prompt'"),
+        (lambda low, high: "open", "Not yet: from +0.02 to +0.30 it says 'open'"),
+        (lambda low, high: by_rule(low - 0.1, high + 0.1), "Not yet: from +0.02 to +0.30 it says"),
+        (lambda low, high: None, "Not yet: from +0.02 to +0.30 it says None"),
+    ],
+)
+def test_interval_rule(capsys, rule, told):
+    checks.interval_rule(rule)
+    said = capsys.readouterr().out
+    assert said.startswith(told) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("per_day", "told"),
+    [
+        (None, "Not attempted yet"),
+        (100, "Right: about 100 queries a day"),
+        (99.2, "Right: "),
+        (2, "Not yet: that is for a prompt read anew"),
+        (3000, "Not yet: that is how many it takes in all"),
+        (90_000, "Not yet: divide by the days"),
+        (50, "Not yet: 50.0 a day is less than needed"),
+        (math.nan, "Not yet: "),
+    ],
+)
+def test_paying_queries(capsys, per_day, told):
+    found = decision.Found({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
+    checks.paying_queries(found, 30, per_day)
+    assert capsys.readouterr().out.startswith(told)

@@ -688,6 +688,53 @@ def test_executed_notebook_stores_outputs_and_nothing_of_the_machine(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+RECORD = """
+import json, os, pathlib
+folder = pathlib.Path(os.environ["COURSE_RECORDS"])
+rows = [{{"claim": c, "lesson": "{lesson}", "measured": m, "verdict": "holds", "why": "1, 2"}}
+        for c, m in {found}]
+(folder / "verdicts.json").write_text(json.dumps({{r["claim"]: r for r in rows}}))
+print(sorted(p.name for p in folder.iterdir()))
+"""
+
+
+def test_executed_lessons_leave_their_verdicts_in_one_table(tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "predictions.json").write_text("{}")
+    monkeypatch.setenv("COURSE_RECORDS", str(mine))
+    table = tmp_path / "data" / "results" / "verdicts.csv"
+
+    def execute(lesson, found):
+        path = tmp_path / "notebooks" / f"{lesson}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        write_notebook(path, RECORD.format(lesson=lesson, found=found))
+        notebooks.execute(path)
+        assert "predictions" not in path.read_text(encoding="utf-8")
+        return table.read_text(encoding="utf-8").splitlines()
+
+    head, (one, two) = "claim,lesson,measured,verdict,why", ("01_a", "02_b")
+    assert execute(two, [("F1", "3"), ("C1", "é")]) == [
+        head,
+        f'C1,{two},é,holds,"1, 2"',
+        f'F1,{two},3,holds,"1, 2"',
+    ]
+    assert execute(one, [("F1", "4")])[2:] == [
+        f'F1,{one},4,holds,"1, 2"',
+        f'F1,{two},3,holds,"1, 2"',
+    ]
+    assert execute(two, [("F1", "5")])[1:] == [
+        f'F1,{one},4,holds,"1, 2"',
+        f'F1,{two},5,holds,"1, 2"',
+    ]
+    assert [path.name for path in mine.iterdir()] == ["predictions.json"]
+    write_notebook(tmp_path / "notebooks" / f"{two}.ipynb", "1 / 0")
+    before = table.read_bytes()
+    with pytest.raises(notebooks.NotebookError):
+        notebooks.execute(tmp_path / "notebooks" / f"{two}.ipynb")
+    assert table.read_bytes() == before
+
+
 def test_failing_notebook_is_named_and_unchanged(tmp_path):
     path = tmp_path / "07_b.ipynb"
     write_notebook(path, "1", "1 / 0")

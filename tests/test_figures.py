@@ -1,6 +1,7 @@
 """What the figures and explorers show of the tables and models that they are given."""
 
 import html
+import json
 import re
 
 import matplotlib.pyplot as plt
@@ -10,11 +11,12 @@ import pytest
 from scipy.special import softmax
 from test_finetune import EXAMPLES, TASK
 
-from helpers import compare, plots, widgets
+from helpers import compare, decision, plots, widgets
 from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
+from helpers.prompts import encode, plain
 from helpers.scoring import score_options
-from helpers.studies import facts
+from helpers.studies import facts, heads, letters, uses
 
 
 @pytest.fixture
@@ -225,3 +227,135 @@ def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny_models):
     for i, prompt in enumerate(([], shown)):
         scores = score_options(lm, facts.TASK, prompt, [question], [answers])
         assert shares[4 * i : 4 * i + 4] == pytest.approx(softmax(scores[0]), abs=1e-3)
+
+
+def test_crossed_joins_what_belongs_together(shown):
+    points = {"nothing": (0.1, 0.0, 0.3), "shown": (0.8, 0.7, 0.9)}
+    other = {"nothing": (0.5, 0.4, 0.6), "shown": (0.2, 0.1, 0.3)}
+    panels = {"codes": {"base": points, "tuned": other}, "style": {"base": other, "tuned": points}}
+    plots.crossed(panels, "title", "Lines cross.")
+    ((figure, _),) = shown
+    left, right = figure.axes
+    assert [axis.get_title(loc="left") for axis in (left, right)] == ["codes", "style"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "tuned"]
+    handles, _ = left.get_legend_handles_labels()
+    assert list(handles[1][0].get_ydata()) == [0.5, 0.2]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["nothing", "shown"]
+
+
+def test_the_letter_explorer_shows_what_was_written_and_what_it_breaks():
+    cells, rows = {"plain": ("t", "nothing"), "shown": ("t", "demonstrations")}, []
+    for d in range(2):
+        asked = letters.asked(letters.draw(d))
+        right = [letters.write(doctor, note) for doctor, note in asked]
+        for prompt, said in (("nothing", ["Dear all"] * len(asked)), ("demonstrations", right)):
+            row = {"training": "t", "prompt": prompt, "draw": d, "seed": 0, "measure": "both"}
+            rows.append(row | {"said": json.dumps(said)})
+    panel = widgets.letter_explorer(pd.DataFrame(rows), cells)
+    doctor, note, view = panel.children
+    assert len(doctor.options) == 2 * letters.DOCTORS
+    doctor.index, note.value = 3, 2
+    visit = letters.draw(1)[1]
+    text = html.unescape(view.value)
+    assert str(visit.notes[1]) in text and visit.demonstrations[2].label in text
+    assert text.count(letters.write(visit.doctor, visit.notes[1])) == 2  # right, and written
+    assert "<td>Dear all</td><td>✗ opening, wording, order" in text
+    assert text.count("✓ all rules kept") == 2
+
+
+def test_the_use_explorer_shows_each_way_and_what_it_breaks():
+    def item(name: str) -> uses.Item:
+        written = {"prompt": f"{name} by prompt", "weights": f"<{name}> by weights"}
+        kept = {"prompt": {"short": True}, "weights": {"short": False, "calm": True, "sign": False}}
+        return uses.Item(f"{name} asked", f"{name} wanted", written, kept)
+
+    found = {"mail": [item("a"), item("b")], "codes": [item("c")]}
+    panel = widgets.use_explorer(found)
+    use, number, view = panel.children
+    number.value = 2
+    text = html.unescape(view.value)
+    assert "b asked" in text and "<td>b wanted</td>" in text and "a asked" not in text
+    assert "<td>b by prompt</td><td>✓ all kept</td>" in text
+    assert "&lt;b&gt; by weights</td><td>✗ short, sign</td>" in view.value
+    use.value = "codes"
+    assert number.value == number.max == 1 and "c asked" in view.value
+
+
+def test_the_head_map_rings_the_chosen(shown):
+    scores = np.arange(12).reshape(3, 4) / 12
+    plots.head_map(scores, [(2, 3), (0, 1)], "title", "Two of 12.")
+    ((figure, _),) = shown
+    (image,), (rings,) = figure.axes[0].images, figure.axes[0].lines
+    np.testing.assert_allclose(image.get_array(), scores.T)  # layers run to the right
+    assert list(zip(*rings.get_data(), strict=True)) == [(2, 3), (0, 1)]
+
+
+def test_what_is_looked_at_is_named_token_by_token(shown):
+    plots.looked_at(["a", " b"], {"one": [0.2, 0.8], "two": [1, 0]}, "title", "0.8 on b.")
+    ((figure, _),) = shown
+    axis = figure.axes[0]
+    np.testing.assert_allclose(axis.images[0].get_array(), [[0.2, 0.8], [1, 0]])
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["a", "\u2423b"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["one", "two"]
+
+
+def test_amounts_are_bars_on_a_logarithmic_axis(shown):
+    plots.amounts({"small": 0.01, "large": 500.0}, "megabytes", "title", "From 0.01 to 500.")
+    ((figure, _),) = shown
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log"
+    assert [bar.get_width() for bar in axis.patches] == [0.01, 500]
+    assert axis.patches[0].get_y() > axis.patches[1].get_y()
+    assert {text.get_text() for text in axis.texts} == {"0.01", "500"}
+
+
+def test_the_head_explorer_shades_what_a_head_looks_at(tiny_models):
+    lm, task = tiny_models["llama"], load_task("antonyms")
+    panel = widgets.head_explorer(lm, {"antonyms": task}, (1, 2))
+    _, shots, _, query, layer, head, view = panel.children
+    shots.value, query.value = 1, 3
+    text = plain(task, task.draw(1, 0), task.held_out[3].text)
+    tokens = encode(lm.tokenizer, text)
+    for layer.value, head.value in ((1, 2), (2, 0)):
+        shares = heads.attention(lm, tokens)[layer.value, head.value, -1]
+        told = re.findall(r"rgba\(213,94,0,([\d.]+)\)", view.value)
+        assert [float(one) for one in told] == pytest.approx(shares.tolist(), abs=0.006)
+    assert "live notebook" in repr(panel)
+
+
+def test_every_claim_has_a_cell_and_a_right_prediction_a_star(shown):
+    holds, partly, no = compare.VERDICTS
+    rows = [("F1", "a", holds, True), ("F2", "a", partly, False), ("I1", "b", no, False)]
+    rows.append(("I2", "b", "", False))
+    board = pd.DataFrame(rows, columns=["claim", "topic", "verdict", "hit"])
+    plots.verdicts(board, "title", "1 holds.")
+    ((figure, _),) = shown
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["F1 ★", "F2", "I1", "I2"]
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"]
+    colours = [patch.get_edgecolor() for patch in axis.patches]
+    assert len(set(colours)) == 4
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == [f"{verdict} (1)" for verdict in compare.VERDICTS]
+
+
+def test_the_decision_explorer_shows_what_the_function_decides():
+    leads = dict.fromkeys(decision.MISSING, (0.3, 0.2, 0.4))
+    found = decision.Found(leads, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000)
+    panel = widgets.decision_explorer(found)
+    *controls, view = panel.children
+    assert "<b>fine-tune</b>" in view.value and "03_same_examples_two_ways.ipynb" in view.value
+    controls[0].value = 200
+    assert "<b>TF-IDF first</b>" in view.value
+    controls[5].value = "a code and a style"
+    assert "<b>both</b>" in view.value and "08_better_together.ipynb" in view.value
+    controls[4].value = False
+    assert "<b>kept prompt</b>" in view.value
+    controls[3].value = 1000
+    assert "<b>prompt</b>" in view.value and "do not fit" in view.value
+    controls[1].value, controls[2].value = 3, 7
+    controls[4].value, controls[5].value = True, "a style"
+    job = decision.Job(*(control.value for control in controls))
+    for reason in decision.decide(job, found).reasons:
+        assert html.escape(reason.text) in view.value
+    assert repr(panel) == "An explorer of decisions, in a live notebook."

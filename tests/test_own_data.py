@@ -88,6 +88,25 @@ def test_what_is_left_out_is_said_by_row(file):
     ]
 
 
+def test_columns_that_are_not_used_are_said(file):
+    table = [("id", *names) for names in rows()]
+    assert read_own(file(table)).notes == ["Not used: id."]
+    table[0] = ("Split", "text", "label")
+    (note,) = read_own(file(table)).notes
+    assert note == "Not used: Split; questions are drawn anew from all rows."
+
+
+def test_the_courses_example_shows_what_the_reader_says():
+    with pytest.raises(DataError, match=r"name it with --label, one of received, passed_to"):
+        read_own(DATA / "own_example.csv")
+    own = read_own(DATA / "own_example.csv", label="passed_to")
+    for told in ("Not used: received.", "missing: rows 13, 31.", "capitals differ", "row 54."):
+        assert told in " ".join(own.notes)
+    assert own.task.words["loan_renewal"] == "loan renewal"
+    assert len(own.task.train) == 40 and len(own.task.held_out) == 24
+    assert own.task.template == "Mail: {text}\nPassed to: {label}\n\n"
+
+
 def test_a_row_with_too_many_cells_is_left_out_and_said(file):
     table = rows()
     table[3] = ("a text", " with a comma", "late")
@@ -146,6 +165,7 @@ BROKEN = {
     "empty": (b"", "has one column only|holds no rows"),
     "header only": (b"text,label\n", "holds no rows below its header"),
     "one column": (b"text\na\nb\n", "has one column only"),
+    "two columns of one name": (b"text,text\na,b\n", "has two columns 'text': give each"),
     "latin-1": ("text,label\nd\xe9j\xe0,x\n".encode("latin-1"), "line 2: this is not UTF-8 text"),
     "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is not UTF-8 text"),
     "open quote": (b'text,label\n"never closed,x\n', "not well-formed CSV"),
@@ -202,8 +222,18 @@ def test_the_plan_grows_with_the_time_and_never_exceeds_it(tiny_models):
     assert plans[0].shown < plans[2].shown and plans[0].items < plans[2].items
     assert planning.plan(lm, task, FAST, 60).draws == planning.MANY
     assert planning.plan(lm, task, FAST, 60, draws=40).draws == 40
+    with pytest.raises(DataError, match="at least 1 draw, not 0"):
+        planning.plan(lm, task, FAST, 60, draws=0)
     with pytest.raises(DataError, match=r"the smallest comparison of 3 draws takes about"):
         planning.plan(lm, task, speed, 2)
+
+
+def test_less_training_may_be_asked_for(tiny_models):
+    lm, task = tiny_models["llama"], read_own(DATA / "support_tickets.csv").task
+    assert planning.plan(lm, task, FAST, 60).shown == 256
+    less = planning.plan(lm, task, FAST, 60, shown=64)
+    assert (less.items, less.shown) == (32, 64) and less.methods == planning.QUICKER
+    assert planning.plan(lm, task, FAST, 60, shown=1).shown == planning.SIZES[-1][2]
 
 
 def test_a_draw_is_no_larger_than_a_prompt_holds(tiny_models, file):
@@ -224,11 +254,15 @@ def test_the_deadline_ends_after_a_whole_draw(tiny_models, file, tmp_path, monke
     assert set(whole["draw"]) == set(range(5))
 
 
-def test_an_interrupted_plan_is_taken_up_for_the_same_data_only(tiny_models, file, tmp_path):
+def test_an_interrupted_plan_is_taken_up_for_the_same_data_only(
+    tiny_models, file, tmp_path, capsys
+):
     lm, task = tiny_models["llama"], read_own(file(rows())).task
     first, second = (planning.Plan(("majority",), n, 4, 4, 8, 1.0) for n in (3, 4))
     assert planning.settled_plan(tmp_path, lm, task, lambda: first) == first
+    assert capsys.readouterr().out == ""
     assert planning.settled_plan(tmp_path, lm, task, lambda: second) == first
+    assert "Going on with the plan in" in capsys.readouterr().out
     other = read_own(file(rows(each=8))).task
     assert planning.settled_plan(tmp_path, lm, other, lambda: second) == second
     (tmp_path / "plan.json").write_text("{")

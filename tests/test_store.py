@@ -247,13 +247,13 @@ def test_a_killed_write_leaves_the_old_table_whole(opened, tmp_path, monkeypatch
 def test_a_full_disk_leaves_the_old_table_whole_and_is_said(opened, monkeypatch):
     kept = opened()
     kept.write([row(0)])
-    whole = Path.write_text
+    whole = Path.write_bytes
 
-    def half(path, text, **options):
-        whole(path, text[: len(text) // 2], **options)
+    def half(path, content):
+        whole(path, content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as full:
-        full.setattr(store.Path, "write_text", half)
+        full.setattr(store.Path, "write_bytes", half)
         refused(lambda: kept.write([row(0), row(1)]), "kinds.csv", "No space left on device")
     assert [found["draw"] for found in opened().rows()] == [0]

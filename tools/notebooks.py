@@ -1,7 +1,12 @@
 """Running notebooks and storing their outputs. Needs nbclient, which comes with JupyterLab."""
 
 import base64
+import csv
+import io
+import json
+import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,6 +26,7 @@ class NotebookError(RuntimeError):
 def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
+    It runs without anybody's predictions, and the verdicts that it records are stored too.
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
@@ -32,7 +38,9 @@ def execute(file: Path) -> str:
         resources={"metadata": {"path": str(file.parent)}},
     )
     started, memory = time.monotonic(), 0
-    with client.setup_kernel():
+    scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    alone = os.environ | {"COURSE_RECORDS": scratch.name}
+    with scratch, client.setup_kernel(env=alone):
         for number, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
@@ -42,10 +50,13 @@ def execute(file: Path) -> str:
                     "mend it; the stored notebook is unchanged."
                 ) from error
             memory = max(memory, peak_memory(client.km.provisioner.pid))
+        verdicts = recorded(Path(scratch.name))
     tidy(notebook)
+    results = file.parent.parent / "data" / "results"
     _replace(file, nbformat.writes(notebook).encode() + b"\n")
     if picture := picture_of(notebook):
-        _replace(file.parent.parent / "data" / "results" / f"{file.stem}.png", picture)
+        _replace(results / f"{file.stem}.png", picture)
+    keep_verdicts(results / "verdicts.csv", file.stem, verdicts)
     return f"{file.name}: {time.monotonic() - started:.0f} s, peak memory {memory / 1e9:.2f} GB"
 
 
@@ -67,6 +78,30 @@ def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
                 if "image/png" in output.get("data", {}):
                     return base64.b64decode(output.data["image/png"])
     return None
+
+
+def recorded(records: Path) -> list[dict]:
+    """The verdicts that a notebook recorded in its folder: see `helpers/compare/records.py`."""
+    try:
+        return list(json.loads((records / "verdicts.json").read_text(encoding="utf-8")).values())
+    except FileNotFoundError:
+        return []
+
+
+def keep_verdicts(table: Path, lesson: str, verdicts: list[dict]) -> None:
+    """Put a lesson's verdicts in the place of its old ones, in a CSV file with a row for each."""
+    columns = ["claim", "lesson", "measured", "verdict", "why"]
+    kept = []
+    if table.exists():
+        with table.open(newline="", encoding="utf-8") as opened:
+            kept = [row for row in csv.DictReader(opened) if row["lesson"] != lesson]
+    rows = sorted(kept + verdicts, key=lambda row: (row["claim"], row["lesson"]))
+    if rows or table.exists():
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        _replace(table, text.getvalue().encode())
 
 
 def _replace(file: Path, content: bytes) -> None:

@@ -18,16 +18,19 @@ from helpers.compare.intervals import (
 from helpers.compare.measuring import in_context_curve, measure, questions, settled
 from helpers.compare.records import (
     VERDICTS,
+    board,
     claims,
     predictions,
     record_prediction,
     record_verdict,
     scoreboard,
+    shown,
 )
 
 __all__ = [
     "VERDICTS",
     "Difference",
+    "board",
     "claims",
     "crossing",
     "difference",
@@ -43,6 +46,7 @@ __all__ = [
     "right",
     "scoreboard",
     "settled",
+    "shown",
     "stored",
     "summary",
     "table",

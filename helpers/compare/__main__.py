@@ -34,6 +34,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--draws", type=int, help="default: what fits the time; of a task: 10")
     parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
     parser.add_argument("--out", help="own data: a folder (default: FILE-comparison); task: a CSV")
+    parser.add_argument(
+        "--shown",
+        type=int,
+        default=SHOWN,
+        help="examples shown in fine-tuning; own data: fewer make a quick look",
+    )
     own = parser.add_argument_group("your own data")
     own.add_argument("--text", help="the column of the texts (default: found out)")
     own.add_argument("--label", help="the column of the labels (default: found out)")
@@ -42,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     task.add_argument("--shots", type=int, nargs="+", default=[8, 32, 128, 256])
     task.add_argument("--items", type=int, default=96, help="number of held-out questions")
     task.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    task.add_argument("--shown", type=int, default=SHOWN, help="examples shown in fine-tuning")
     return parser
 
 
@@ -59,7 +64,7 @@ def _own(options: argparse.Namespace, command: str) -> int:
 
     def work() -> None:
         lm = models.load(options.model)
-        found = compare_own(lm, own, out, options.minutes, options.draws, command)
+        found = compare_own(lm, own, out, options.minutes, options.draws, command, options.shown)
         print(f"\n{found.table().to_string()}\n\n{found.advice.choice}.")
         print(*found.advice.reasons, sep="\n")
 
@@ -73,7 +78,9 @@ def _course(options: argparse.Namespace) -> int:
         task = load_task(options.task)
         lm = models.load(options.model)
         chosen = options.methods, options.items, out, options.shown
-        results = measure(lm, task, options.shots, options.draws or 10, *chosen)
+        results = measure(
+            lm, task, options.shots, 10 if options.draws is None else options.draws, *chosen
+        )
         print(summary(results).round(3).to_string(index=False))
 
     return run(work, out)

@@ -1,17 +1,24 @@
 """The claims, and what a learner predicted and found about them.
 
-Predictions and verdicts are kept in `data/learner/` (or `COURSE_RECORDS`), which git ignores.
+Predictions and verdicts are kept in `data/learner/` (or `COURSE_RECORDS`), which git ignores. What
+the course's own run of each lesson found is stored in `data/results/verdicts.csv`.
 """
 
 import json
 import os
+from html import escape
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from helpers.data import DATA, DataError, write_whole
+from helpers.store import read
 
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
+MARKS = dict(zip(VERDICTS, "✓◐✗", strict=True))
+STORED = DATA / "results" / "verdicts.csv"
+COLUMNS = ["claim", "lesson", "measured", "verdict", "why"]
 
 
 def claims() -> pd.DataFrame:
@@ -45,11 +52,80 @@ def record_verdict(claim: str, lesson: str, measured: str, verdict: str, why: st
 
 def scoreboard(lesson: str | None = None) -> pd.DataFrame:
     """The verdicts recorded so far (of one `lesson`), in the order of the claims."""
-    columns = ["claim", "lesson", "measured", "verdict", "why"]
-    table = pd.DataFrame(_records("verdicts.json").values(), columns=columns)
+    table = pd.DataFrame(_records("verdicts.json").values(), columns=COLUMNS)
     table = table[table["lesson"] == lesson] if lesson else table
     order = {claim: i for i, claim in enumerate(claims()["id"])}
     return table.sort_values("claim", key=lambda column: column.map(order)).reset_index(drop=True)
+
+
+def board() -> pd.DataFrame:
+    """Every claim with what all lessons found about it, a row each, in the order of the claims.
+
+    Of a lesson that the learner has run, the learner's own verdict counts, else the stored one of
+    the course's run; `whose` says which: "you", "stored" or "both". Where the lessons agree, their
+    verdict is the claim's. Where they do not, it holds with conditions: it held in one lesson and
+    not, or not fully, in another. Nothing is chosen among the numbers: `measured` and `why` tell
+    those of every lesson, and `lessons` names the files. `predicted` is the learner's prediction,
+    empty where there is none, and `hit` whether it was right.
+    """
+    found = pd.concat([read(STORED).assign(whose="stored"), scoreboard().assign(whose="you")])
+    found = found.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
+    guesses = predictions()
+    rows = []
+    for claim in claims().itertuples():
+        told = found[found["claim"] == claim.id]
+        verdict = _joint(list(told["verdict"]))
+        guess = guesses.get(claim.id, "")
+        row = {"claim": claim.id, "topic": claim.topic, "text": claim.claim, "verdict": verdict}
+        row |= {name: _by_lesson(told, name) for name in ("measured", "why")}
+        whose = "both" if told["whose"].nunique() > 1 else "".join(told["whose"].iloc[:1])
+        row |= {"lessons": tuple(told["lesson"]), "whose": whose}
+        rows.append(row | {"predicted": guess, "hit": bool(guess) and guess == verdict})
+    return pd.DataFrame(rows)
+
+
+def shown(found: pd.DataFrame, caption: str = "") -> Styler:
+    """The rows of `board` as a table to read, with a link to each lesson."""
+    table = pd.DataFrame(
+        {
+            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in found.itertuples()],
+            "verdict": [f"{MARKS.get(v, '')} {escape(v)}" for v in found["verdict"]],
+            "measured": found["measured"].map(escape),
+            "why": found["why"].map(escape),
+            "lesson": [" ".join(map(_link, lessons)) for lessons in found["lessons"]],
+            "from": found["whose"],
+            "you predicted": [_guess(row.predicted, row.hit) for row in found.itertuples()],
+        }
+    )
+    style = table.style.hide(axis="index").set_caption(caption).set_uuid("board")
+    return style.set_properties(**{"text-align": "left", "vertical-align": "top"})
+
+
+def _joint(verdicts: list[str]) -> str:
+    """What several lessons' verdicts on one claim come to; empty where there is none."""
+    return VERDICTS[1] if len(set(verdicts)) > 1 else "".join(verdicts[:1])
+
+
+def _by_lesson(rows: pd.DataFrame, column: str) -> str:
+    """What each lesson says, with its number where there are several."""
+    if len(rows) == 1:
+        return rows[column].iloc[0]
+    return " ".join(
+        f"[{_number(lesson)}] {told.rstrip('.')}."
+        for lesson, told in zip(rows["lesson"], rows[column], strict=True)
+    )
+
+
+def _link(lesson: str) -> str:
+    return f'<a href="{escape(lesson)}.ipynb">{escape(_number(lesson))}</a>'
+
+
+def _number(lesson: str) -> str:
+    return lesson.partition("_")[0].lstrip("0")
+
+
+def _guess(predicted: str, hit: bool) -> str:
+    return f"{escape(predicted)}: {'right' if hit else 'wrong'}" if predicted else "–"
 
 
 def _folder() -> Path:

@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from helpers.methods import SHOWN
 from helpers.model import LanguageModel
 from helpers.own_data import planning, report
 from helpers.own_data.advice import Advice, advise
 from helpers.own_data.planning import Plan
-from helpers.own_data.reading import OwnData, label_words, read_own, shorten
+from helpers.own_data.reading import OwnData, read_own, shorten
+from helpers.own_data.words import label_words
 
 __all__ = ["Comparison", "OwnData", "compare_own", "label_words", "read_own"]
 
@@ -39,12 +41,14 @@ def compare_own(
     minutes: float = 5,
     draws: int | None = None,
     command: str = "",
+    shown: int = SHOWN,
 ) -> Comparison:
     """Compare the ways to teach on one's own data within some minutes, and report in a folder.
 
     Rows are stored as they come, so an interrupted call goes on where it was. Without `draws`, as
-    many as fit are made, from 3 to 10. Raises `DataError` when the time is too short or the folder
-    cannot be written to.
+    many as fit are made, from 3 to 10. With fewer examples `shown` in training it is a quick look:
+    see `planning.plan`. Raises `DataError` when the time is too short or the folder cannot be
+    written to.
     """
     deadline = time.monotonic() + 60 * minutes
     own = shorten(own, lm.tokenizer)
@@ -52,7 +56,7 @@ def compare_own(
 
     def new() -> Plan:
         speed = planning.trial(lm, own.task)
-        return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws)
+        return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws, shown)
 
     planned = planning.settled_plan(folder, lm, own.task, new)
     print(planning.told(planned, own.task))

@@ -89,18 +89,27 @@ def expected(
 
 
 def plan(
-    lm: LanguageModel, task: Task, speed: Speed, seconds: float, draws: int | None = None
+    lm: LanguageModel,
+    task: Task,
+    speed: Speed,
+    seconds: float,
+    draws: int | None = None,
+    shown: int = SHOWN,
 ) -> Plan:
     """The largest comparison of `SIZES` that fits into `seconds`, with all its draws.
 
     Without a number of draws it takes as many as fit, from `FEW` to `MANY`. A draw is no larger
-    than what a prompt can hold, so that both ways get the same. Raises `DataError` when not even
-    the smallest fits.
+    than what a prompt can hold, so that both ways get the same. Fewer than `SHOWN` examples
+    `shown` in training ask for a quick look: only sizes that show no more are taken, or the
+    smallest, and the nearest examples, dear to ask, are left out. Raises `DataError` when not even
+    that fits.
     """
+    if draws is not None and draws < 1:
+        raise DataError(f"A comparison needs at least 1 draw, not {draws}.")
     most = min(len(task.train), _held_by_prompt(lm, task))
-    for size in SIZES:
+    for size in [size for size in SIZES if size[2] <= shown] or SIZES[-1:]:
         shots, items = min(size[0], most), min(size[1], len(task.held_out))
-        for methods in (ALL, QUICKER):
+        for methods in (ALL, QUICKER) if shown >= SHOWN else (QUICKER,):
             each = expected(lm, task, speed, methods, (shots, items, size[2]))
             fits = int(MARGIN * seconds / each)
             if fits >= (draws or FEW):
@@ -144,7 +153,7 @@ def carry_out(
 def told(planned: Plan, task: Task) -> str:
     """What a plan compares, in words."""
     left = len(task.train) - planned.shots
-    less = " (fewer than usual, to fit the time)" if planned.shown < SHOWN else ""
+    less = " (fewer than usual, to save time)" if planned.shown < SHOWN else ""
     return (
         f"{planned.draws} draws of {planned.shots} examples with {len(task.labels)} labels, the "
         f"same for every way, and {planned.items} other questions. Training shows "
@@ -160,7 +169,9 @@ def settled_plan(folder: Path, lm: LanguageModel, task: Task, make) -> Plan:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept.pop("data") == key:
-            return Plan(**kept | {"methods": tuple(kept["methods"])})
+            taken_up = Plan(**kept | {"methods": tuple(kept["methods"])})
+            print(f"Going on with the plan in {folder}; another folder (--out) starts anew.")
+            return taken_up
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no plan, or none that can be read: a new one does no harm
     planned = make()

@@ -8,7 +8,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from helpers.data import (
     check_columns,
     read_table,
 )
+from helpers.own_data.words import label_words, plain_words
 
 LEAST = 4  # rows of a label: two to learn from, two to be asked
 MOST_LABELS = 64  # every question is scored with every label
@@ -69,7 +69,8 @@ class Row(NamedTuple):
 def read_own(path: str | Path, text: str | None = None, label: str | None = None) -> OwnData:
     """Read any labelled CSV file as a task for `compare.measure`.
 
-    The separator is found out, and so are the columns `text` and `label` where they are not named.
+    The separator is found out, and so are the columns `text` and `label` where they are not named;
+    other columns are not used, not even one that tells examples from questions.
     Rows without a text or a label, contradicting ones, doubles and labels with fewer than `LEAST`
     rows are left out. Of each label's rows, `HELD_OUT` are kept for questions (drawn with seed 0).
 
@@ -81,7 +82,7 @@ def read_own(path: str | Path, text: str | None = None, label: str | None = None
     if not table:
         raise DataError(f"{path} holds no rows below its header: add labelled examples.")
     text, label = _columns(path, header, [row for _, row in table], text, label)
-    notes: list[str] = []
+    notes = _unused(header, (text, label))
     rows = _usable([row for _, row in table], text, label, notes)
     rows = _same_spelling(rows, notes)
     rows = _once(rows, notes)
@@ -91,23 +92,6 @@ def read_own(path: str | Path, text: str | None = None, label: str | None = None
     words = label_words(labels)
     template = f"{_named(text)}: {{text}}\n{_named(label)}: {{label}}\n\n"
     return OwnData(Task(path.stem, template, train, held_out, tuple(labels), words), notes)
-
-
-def label_words(labels: Sequence[str]) -> dict[str, str]:
-    """For each label the words that the model reads and writes for it.
-
-    `billing_issue`, `BillingIssue` and `billing-issue` become "billing issue"; codes and numbers
-    stay as they are. Where two labels would get the same words, they keep their names. Where one
-    word begins another (`refund`, `refund request`), the shorter would always be likelier, so all
-    are put between quotation marks.
-    """
-    words = {label: _plain_words(label) for label in labels}
-    twice = {word for word, count in Counter(words.values()).items() if count > 1}
-    words = {label: label if word in twice else word for label, word in words.items()}
-    some = sorted(words.values())
-    if any(longer.startswith(word) for word, longer in pairwise(some)):
-        words = {label: f'"{word}"' for label, word in words.items()}
-    return words
 
 
 def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_TOKENS) -> OwnData:
@@ -142,6 +126,9 @@ def _columns(path, header, rows, text, label) -> tuple[str, str]:
             f"{path} has one column only ({', '.join(header) or 'none'}), but a text and a label "
             f"are needed, each in a column of its own."
         )
+    twice = [name for name in header if name and header.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has two columns {twice[0]!r}: give each a name of its own.")
     if text and text == label:
         raise DataError(f"Text and label are both column {text!r}: name two columns.")
     label = label or _usual(header, LABEL_NAMES, text)
@@ -164,6 +151,13 @@ def _usual(header: Sequence[str], names: Sequence[str], taken: str | None) -> st
     """The column with one of the usual names, the more usual first."""
     plain = {name.strip().lower(): name for name in header if name != taken}
     return next((plain[name] for name in names if name in plain), None)
+
+
+def _unused(header: Sequence[str], used: Sequence[str]) -> list[str]:
+    """A sentence on the columns that are not used, where there are any."""
+    others = ", ".join(name for name in header if name and name not in used)
+    drawn = "; questions are drawn anew from all rows" if "split" in map(str.lower, header) else ""
+    return [f"Not used: {others}{drawn}."] if others else []
 
 
 def _usable(rows: Sequence[dict], text: str, label: str, notes: list[str]) -> list[Row]:
@@ -252,19 +246,9 @@ def _split(rows: list[Row], labels: Sequence[str]) -> tuple[tuple[Example, ...],
     return tuple(train), tuple(held_out)
 
 
-def _plain_words(name: str) -> str:
-    """A label's name as words: its parts apart, and small where they are no code."""
-    name = name.removeprefix("__label__")
-    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    parts = " ".join(re.sub(r"[_/]+|(?<=[^\W\d])-(?=[^\W\d])", " ", parts).split())
-    if any(letter.isdigit() for letter in parts) or (parts == name and parts.isupper()):
-        return parts or name
-    return parts.lower() or name
-
-
 def _named(column: str) -> str:
     """A column's name in the prompt; braces would be read as places of the template."""
-    return _plain_words(re.sub(r"[{}]", " ", column)).capitalize() or "Column"
+    return plain_words(re.sub(r"[{}]", " ", column)).capitalize() or "Column"
 
 
 def _numbers(rows: Sequence[int], most: int = 10) -> str:

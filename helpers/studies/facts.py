@@ -109,13 +109,13 @@ def teach(lm: LanguageModel, examples: Sequence[Example], seed: int) -> finetune
 
 
 def train_on(
-    lm: LanguageModel, examples: Sequence[Example], steps: int, seed: int
+    lm: LanguageModel, examples: Sequence[Example], steps: int, seed: int, task: Task = TASK
 ) -> Iterator[dict]:
     """Train the adapter of `lm` on, in place and at a constant rate; yields after each step.
 
     A step takes the usual batch, or all examples where there are fewer.
     """
-    encoded, rng = finetune.encode_examples(lm, TASK, examples), np.random.default_rng(seed)
+    encoded, rng = finetune.encode_examples(lm, task, examples), np.random.default_rng(seed)
     plan, size = [], RECIPE["batch"]
     while len(plan) < steps:
         order = rng.permutation(len(encoded))

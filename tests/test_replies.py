@@ -1,0 +1,298 @@
+"""A support desk: its data keeps its own rules, and what a model writes is scored by them."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_store import refused
+from test_word_pairs import DATA, FIELDS, card
+
+from helpers import finetune
+from helpers.data import load_task
+from helpers.model import checksum
+from helpers.prompts import count_tokens
+from helpers.store import bits, read
+from helpers.studies import replies
+from helpers.studies.facts import load
+from helpers.studies.plan import carry_out
+from helpers.studies.replies import CHECKS, RULES, SIGN_OFF, STEPS, draw, kept, marks, pairs
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+KNOWN = load("support_replies")
+ROW = {"name": "Mara", "order": "41872", "item": "kettle", "step": "trace"}
+REPLY = "Hello Mara, the kettle of order 41872 is late. Next step: we trace it. " + SIGN_OFF
+
+
+@pytest.fixture
+def tiny(make_tiny):
+    return make_tiny("llama", max_position_embeddings=8192)
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Four held-out tickets, replies of a few tokens, trainings of one pass."""
+    monkeypatch.setattr(replies, "REPLY_TOKENS", 3)
+    monkeypatch.setattr(replies, "PASSES", {8: 1, 64: 1})
+    return pairs(KNOWN, "train")[:12] + pairs(KNOWN, "held_out")[-4:]
+
+
+# The data
+
+
+@pytest.mark.parametrize("row", KNOWN, ids=lambda row: row["id"])
+def test_every_reply_keeps_every_rule_and_fact(row):
+    assert [check for check, good in marks(row, row["reply"]).items() if not good] == []
+    assert 15 <= len(row["ticket"].split()) <= 40 and 20 <= len(row["reply"].split()) <= 40
+    assert "\n" not in row["ticket"] + row["reply"]
+    for fact in replies.FACTS:
+        assert row[fact].lower() in row["ticket"].lower(), fact
+
+
+def test_the_parts_are_as_large_and_as_mixed_as_the_card_says():
+    train, held_out = pairs(KNOWN, "train"), pairs(KNOWN, "held_out")
+    assert Counter(row["step"] for row in train) == dict.fromkeys(STEPS, 14)
+    assert {row["kind"] for row in train} == {"ordinary"}
+    ordinary = pairs(KNOWN, "held_out", ["ordinary"])
+    assert Counter(row["step"] for row in ordinary) == dict.fromkeys(STEPS, 5)
+    kinds = Counter(row["kind"] for row in held_out)
+    assert kinds == {"ordinary": 30, "hostile": 5, "odd": 5}
+    assert all(row["name"] and row["order"] and row["item"] for row in [*train, *ordinary])
+
+
+def test_nothing_occurs_twice():
+    for column in ("id", "ticket", "reply"):
+        assert len({row[column] for row in KNOWN}) == len(KNOWN), column
+    for fact in replies.FACTS:
+        given = [row[fact] for row in KNOWN if row[fact]]
+        assert len(set(given)) == len(given), fact
+    older = load_task("support_tickets")
+    texts = {example.text for example in (*older.train, *older.held_out)}
+    assert not texts & {row["ticket"] for row in KNOWN}
+
+
+def test_no_two_tickets_are_nearly_the_same():
+    words = [set(re.findall(r"[\w']+", row["ticket"].lower())) for row in KNOWN]
+    for i, one in enumerate(words):
+        for other in words[:i]:
+            assert len(one & other) / len(one | other) < 0.35, (one, other)
+
+
+def test_the_card_says_what_the_file_holds():
+    fields = card("support_replies.jsonl")
+    assert list(fields) == FIELDS
+    assert f"{len(KNOWN)} rows" in fields["Size"]
+    assert all(f"`{column}`" in fields["Columns"] for column in KNOWN[0])
+    raw = (DATA / "support_replies.jsonl").read_bytes()
+    assert raw.endswith(b"}\n") and b"\r" not in raw
+
+
+# Rules
+
+
+@pytest.mark.parametrize(
+    ("written", "lost"),
+    [
+        (REPLY, []),
+        (REPLY.replace("Hello", "Dear"), ["greeting"]),
+        (REPLY.replace("Mara", "Maria"), ["greeting", "name"]),
+        (REPLY.replace("41872", "41827"), ["number", "order"]),
+        (REPLY.replace("order 41872", "parcel 41872"), ["number"]),
+        (REPLY.replace("is late", "is late, like order 50316"), ["number"]),
+        (REPLY.replace("the kettle", "it"), ["item"]),
+        (REPLY.replace("trace it", "post it"), ["step"]),
+        (REPLY.replace("trace it", "trace it and post one"), ["step"]),
+        (REPLY.replace("Next step:", "So"), ["next step", "step"]),
+        (REPLY.replace("trace it.", "trace it. Next step: wait."), ["next step"]),
+        (REPLY.replace("late.", "late!"), ["calm"]),
+        (REPLY.replace("is late", "is late, sorry"), ["calm"]),
+        (REPLY.replace("is late", "is late, we apologise"), ["calm"]),
+        (REPLY.replace("late", "late " + "so " * 30), ["short"]),
+        (REPLY + ".", ["sign-off"]),
+        ("", [check for check in CHECKS if check not in ("calm", "short")]),
+    ],
+)
+def test_each_check_sees_its_own_fault(written, lost):
+    assert [check for check, good in marks(ROW, written).items() if not good] == lost
+
+
+def test_what_a_ticket_does_not_give_must_not_be_invented():
+    nobody = {"name": "", "order": "", "item": "", "step": ""}
+    good = "Hello, we are here. Next step: tell us your name. " + SIGN_OFF
+    assert all(marks(nobody, good).values())
+    wrong = marks(nobody, good.replace("Hello", "Hello Mara").replace("here", "here, order 41872"))
+    assert [check for check, fine in wrong.items() if not fine] == ["greeting", "number"]
+    promised = marks(nobody, good.replace("tell us your name", "we hold it"))
+    assert [check for check, fine in promised.items() if not fine] == ["step"]
+
+
+def test_the_instruction_holds_every_rule_and_step():
+    told = replies.instruction()
+    assert all(rule in told for rule in RULES.values())
+    assert all(f"- {word}: {case}\n" in told for word, case in STEPS.items())
+
+
+def test_a_reply_repeats_its_ticket_from_five_words_in_a_row_on():
+    ticket = "My old kettle is far too loud"
+    assert replies.repeats(ticket, "Hello, my OLD  kettle is far away")
+    assert not replies.repeats(ticket, "Hello, my old kettle is quite loud")
+    assert not replies.repeats(ticket, "Hello, my old kettle is farther away")  # whole words
+    assert replies.repeats(ticket, "an old kettle is", 3) and not replies.repeats(
+        "too short", "too short"
+    )
+
+
+# Draws and prompts
+
+
+def test_a_draw_is_balanced_nested_and_of_training_pairs():
+    eight, many = draw(KNOWN, 8, 3), draw(KNOWN, 64, 3)
+    assert eight == many[:8] != draw(KNOWN, 8, 4)
+    rows = {row["ticket"]: row for row in pairs(KNOWN, "train")}
+    assert all(rows[one.text]["reply"] == one.label for one in many)
+    assert {rows[one.text]["step"] for one in eight[:6]} == set(STEPS)
+    assert set(Counter(rows[one.text]["step"] for one in many).values()) <= {10, 11}
+
+
+@pytest.mark.parametrize("count", [-1, 85])
+def test_what_cannot_be_drawn_is_refused(count):
+    refused(lambda: draw(KNOWN, count, 0), "84 training pairs", str(count))
+
+
+def test_pairs_stand_in_the_prompt_and_rules_in_a_chat(tiny, make_tokenizer):
+    shown = draw(KNOWN, 2, 0)
+    (plain,) = replies.prompts(tiny, ["Where is it?"], shown)
+    first = f"Ticket: {shown[0].text}\nReply: {shown[0].label}\n\nTicket: "
+    assert plain.startswith(first) and plain.endswith("\n\nTicket: Where is it?\nReply:")
+    (told,) = replies.prompts(tiny, ["Where is it?"], rules=True)
+    assert replies.instruction().strip() in told and told.endswith("assistant\n")
+    bare = replace(tiny, tokenizer=make_tokenizer())
+    bare.tokenizer.chat_template = None
+    (told,) = replies.prompts(bare, ["Where is it?"], rules=True)
+    assert told == replies.instruction() + "Ticket: Where is it?\nReply:"
+
+
+# Teaching and measuring
+
+
+def test_training_takes_small_batches_and_is_passed_on_when_ended(tiny, monkeypatch):
+    drawn = draw(KNOWN, 8, 0)
+    tuned = replies.teach(tiny, drawn, 2, seed=0)
+    assert len(tuned.history) == 2 * 8 / replies.BATCH and not tuned.note
+    ended = tuned._replace(interrupted=True)
+    monkeypatch.setattr(replies, "tune", lambda *_, **__: ended)
+    with pytest.raises(KeyboardInterrupt):
+        replies.teach(tiny, drawn, 2, seed=0)
+
+
+def test_every_method_answers_every_held_out_ticket(tiny, few, monkeypatch):
+    written, before = [], checksum(tiny.model)
+    monkeypatch.setattr(
+        replies, "write", lambda lm, tickets, *more: written.append((lm, *more)) or [REPLY] * 4
+    )
+    for method, uses in {"untaught": (0, 0), "rules": (0, 0), "a": (8, 0), "b": (0, 8)}.items():
+        monkeypatch.setitem(replies.METHODS, method, uses)
+        rows = replies.measure(tiny, few, method, 0)
+        assert [row["id"] for row in rows] == [one["id"] for one in few[-4:]]
+        for row, one in zip(rows, few[-4:], strict=True):
+            assert row["right"] == bits(marks(one, REPLY).values())
+            assert row["written"] == REPLY and row["kind"] == one["kind"]
+            assert (row["teach"] > 0) == (method == "b") and row["ask"] >= 0
+    models, shown, rules = zip(*written, strict=True)
+    assert [len(some) for some in shown] == [0, 0, 8, 0] and shown[2] == draw(few, 8, 0)
+    assert rules == (False, True, False, False)
+    assert models[:3] == (tiny, tiny, tiny) and models[3].name.endswith("LoRA")
+    assert checksum(tiny.model) == before
+
+
+def test_tokens_are_those_of_the_prompt(tiny, few):
+    rows = replies.measure(tiny, few, "prompt, 8", 0)
+    prompts = replies.prompts(tiny, [one["ticket"] for one in few[-4:]], draw(few, 8, 0))
+    assert [row["tokens"] for row in rows] == [count_tokens(tiny.tokenizer, p) for p in prompts]
+    assert all("\n" not in row["written"] for row in rows)
+
+
+def test_few_draws_take_64_pairs_and_none_repeats_what_is_not_taught():
+    cells = replies.replies_plan(None, 10).cells
+    count = Counter(cell["method"] for cell in cells)
+    few = dict.fromkeys(("prompt, 64", "weights, 64"), replies.FEW_DRAWS)
+    assert count == {"untaught": 1, "rules": 1, "prompt, 8": 10, "weights, 8": 10} | few
+    assert [cell["method"] for cell in cells[-2:]] == ["prompt, 64", "weights, 64"]
+    assert len(replies.replies_plan(None, 2).cells) == 2 + 4 + 4
+
+
+def test_rows_are_stored_and_read_back(tiny, few, monkeypatch, tmp_path):
+    monkeypatch.setattr(replies, "load", lambda _: few)
+    monkeypatch.setattr(replies, "METHODS", {"untaught": (0, 0), "prompt, 8": (8, 0)})
+    plan = replies.replies_plan(tiny, 1)
+    plan = plan._replace(cells=[{"draw": 0, "method": "untaught"}])
+    made = carry_out("replies", tiny, plan, tmp_path / "replies.csv")
+    again = read(tmp_path / "replies.csv")
+    assert again["right"].tolist() == made["right"].tolist() and len(again) == 4
+    assert json.loads((tmp_path / "replies.json").read_text())["settings"]["batch"] == 2
+
+
+def test_kept_is_ordered_by_draw_ticket_and_check():
+    def row(draw, id, good, kind="ordinary"):
+        right = bits(check in good for check in CHECKS)
+        return {"method": "m", "draw": draw, "id": id, "kind": kind, "right": right}
+
+    rows = [row(1, "r2", ["calm"]), row(1, "r1", []), row(0, "r2", CHECKS), row(0, "r1", ["short"])]
+    rows.append(row(0, "r3", CHECKS, "odd"))
+    table = pd.DataFrame(rows)
+    found = kept(table, "m", ["short", "calm"])
+    expected = [[[True, False], [True, True]], [[False, False], [False, True]]]
+    np.testing.assert_array_equal(found, expected)
+    assert kept(table, "m", RULES, ["odd"]).shape == (1, 1, 6)
+    refused(lambda: kept(table, "n", RULES), "nothing of 'n'")
+
+
+def test_a_training_is_asked_for_with_the_settings_that_are_recorded(tiny, monkeypatch):
+    asked = {}
+
+    def tune(lm, task, drawn, method, passes, batch, **more):
+        asked.update(method=method, passes=passes, batch=batch, **more)
+        return finetune.Tuned(lm, pd.DataFrame())
+
+    monkeypatch.setattr(replies, "tune", tune)
+    replies.teach(tiny, [], replies.PASSES[8], 5)
+    stored = replies.replies_plan(None, 1).settled["settings"]
+    assert asked == {
+        "method": "lora",
+        "passes": stored["passes"]["8"],
+        "batch": stored["batch"],
+        "lr": stored["rate"],
+        "rank": stored["rank"],
+        "seed": 5,
+    }
+
+
+def test_the_table_counts_each_share_and_means_the_costs():
+    def row(draw, id, kind, right, teach):
+        costs = {"teach": teach, "ask": 0.5, "tokens": 40 + 20 * draw}
+        return {"method": "m", "draw": draw, "id": id, "kind": kind, "right": right} | costs
+
+    rows = [
+        row(0, "r1", "ordinary", "1" * 10, 10),
+        row(0, "r2", "ordinary", "111111" + "1101", 10),
+        row(0, "r3", "odd", "111110" + "1111", 10),
+        row(0, "r4", "hostile", "1" * 10, 10),
+        row(1, "r1", "ordinary", "011111" + "1110", 20),
+        row(1, "r2", "ordinary", "1" * 10, 20),
+        row(1, "r3", "odd", "0" * 10, 20),
+        row(1, "r4", "hostile", "0" * 10, 20),
+    ]
+    told = replies.table(pd.DataFrame(rows)).loc["m"]
+    shares = {"all rules": 0.75, "facts": 0.75, "step fits": 0.75, "hostile or odd": 0.25}
+    for name, share in shares.items():
+        assert told[name].startswith(f"{share:.2f} ("), name
+    assert told[["worst", "draws", "teach (s)", "reply (s)", "prompt tokens"]].tolist() == [
+        "0.50",
+        2,
+        15,
+        0.5,
+        50,
+    ]
