@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from test_word_pairs import card
 
 from helpers import adapters, finetune
 from helpers.finetune import encode_examples
@@ -376,3 +377,11 @@ def test_rules_kept_are_those_of_the_rows_doctor():
         assert kept["sign-off"].tolist() == [[True, False, True, True, True]]
     both = pd.DataFrame([rows[0] | {"said": json.dumps(json.loads(rows[0]["said"]) * 2)}])
     assert letters.rules_kept(both.drop(columns="doctor"))["code"].shape == (1, 10)
+
+
+def test_the_cards_count_right_and_the_stored_adapters_are_small():
+    rows = (letters.DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
+    assert f"{len(rows)} rows" in card("clinic_notes.jsonl")["Size"]
+    stored = [clinic.ADAPTERS / name / adapters.ADAPTER for name in clinic.STORED.values()]
+    assert all(f"`{path.parent.name}`" in card("adapters/")["What"] for path in stored)
+    assert 0 < sum(path.stat().st_size for path in stored) <= 6_000_000
