@@ -61,7 +61,8 @@ def advise(lm: LanguageModel, results: pd.DataFrame, shots: int) -> Advice:
         then = "It needs no language model, learns in a second and costs next to nothing."
     else:
         return _between(lm, results, shots, prompt, over(prompt, WEIGHTS))
-    return Advice(choice, [_told(best, other, over(other)), then, _caution(results)])
+    even = _even(lm, results, prompt)
+    return Advice(choice, [_told(best, other, over(other)), then, even, _caution(results)])
 
 
 def _between(lm, results, shots, prompt: str, gap: Difference) -> Advice:
