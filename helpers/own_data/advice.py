@@ -55,7 +55,7 @@ def advise(lm: LanguageModel, results: pd.DataFrame, shots: int) -> Advice:
         then = "More or clearer examples, other label words or a larger model come first."
     elif over(untaught).low <= 0:
         choice, other = "Ask without examples", untaught
-        then = "What the model knows already does it; examples did not surely help."
+        then = "Examples did not surely help; more of them, or more time, may decide otherwise."
     elif over("TF-IDF").low <= 0:
         choice, other = "Use TF-IDF with logistic regression", "TF-IDF"
         then = "It needs no language model, learns in a second and costs next to nothing."
