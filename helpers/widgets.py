@@ -485,7 +485,6 @@ def decision_explorer(found: decision.Found) -> Panel:
     tokens = w.BoundedIntText(40, 1, 10**6, description="tokens of an example", **wide)
     own = w.Checkbox(True, description="the weights are mine (or it must work offline)", **wide)
     missing = w.Dropdown(options=decision.MISSING, description="what the model lacks", **wide)
-    missing.value = "a skill"
     view = w.HTML()
     controls = [examples, days, per_day, tokens, own, missing]
 
