@@ -345,6 +345,7 @@ def test_the_decision_explorer_shows_what_the_function_decides():
     panel = widgets.decision_explorer(found)
     *controls, view = panel.children
     assert "<b>fine-tune</b>" in view.value and "03_same_examples_two_ways.ipynb" in view.value
+    controls[5].value = "a skill"
     controls[0].value = 200
     assert "<b>TF-IDF first</b>" in view.value
     controls[5].value = "a code and a style"
