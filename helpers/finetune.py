@@ -205,6 +205,20 @@ def train(
         yield dict(zip(COLUMNS, (step, epoch, loss, lr, tokens, seconds, norm), strict=True))
 
 
+def train_adapter(
+    lm: LanguageModel, plan: Sequence, lr: float, level: Callable[[int], float]
+) -> Iterator[dict]:
+    """Train the adapter that `lm` has on, in place; yields a record after each step, as `train`.
+
+    `plan` holds (epoch, batch) for each step, and `level(step)` is that step's share of `lr`.
+    """
+    named = lm.model.named_parameters()  # a loaded adapter comes frozen
+    weights = [weight.requires_grad_() for name, weight in named if "lora_" in name]
+    optimizer = torch.optim.AdamW(weights, lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, level)
+    yield from train(lm, plan, optimizer, schedule, budget=64)
+
+
 def _processes() -> PartialState:
     """Which process this is, of how many: the only one, unless `accelerate launch` started it."""
     return PartialState(cpu=models.best_device().type == "cpu")

@@ -58,12 +58,8 @@ def drawn(results: pd.DataFrame) -> tuple[bytes, str]:
     """The figure as PNG, and its sentence."""
     found = summary(results).sort_values("mean")
     names = [NAMES.get(name, name) for name in found["method"]]
-    values = {
-        name: (row.mean_, row.low, row.high)
-        for name, row in zip(
-            names, found.rename(columns={"mean": "mean_"}).itertuples(), strict=True
-        )
-    }
+    bounds = found[["mean", "low", "high"]].itertuples(index=False, name=None)
+    values = dict(zip(names, bounds, strict=True))
     best = names[-1]
     figure = plots.ranking(values, f"Most often right here: {best}", "share of right answers")
     content = io.BytesIO()

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm.auto import tqdm
 
 from helpers import adapters, finetune
@@ -122,11 +121,7 @@ def go_on(lm: LanguageModel, examples: Sequence[Example], batch: int, seed: int)
     order = np.random.default_rng(seed).permutation(len(encoded))
     cuts = range(0, len(order), batch)
     plan = [(1, [encoded[i] for i in order[cut : cut + batch]]) for cut in cuts]
-    named = lm.model.named_parameters()  # a loaded adapter comes frozen
-    weights = [weight.requires_grad_() for name, weight in named if "lora_" in name]
-    optimizer = torch.optim.AdamW(weights, RATE)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(plan))
-    yield from finetune.train(lm, plan, optimizer, falling, budget=64)
+    yield from finetune.train_adapter(lm, plan, RATE, lambda step: 1 - step / len(plan))
 
 
 def ask(lm: LanguageModel, visits: Sequence[Visit], prompt: str) -> list[dict]:

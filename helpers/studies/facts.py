@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import torch
 
 from helpers import finetune
 from helpers.data import DATA, DataError, Example, Task
@@ -121,8 +120,4 @@ def train_on(
         order = rng.permutation(len(encoded))
         cuts = range(0, len(order), size)
         plan += [(0, [encoded[i] for i in order[cut : cut + size]]) for cut in cuts]
-    named = lm.model.named_parameters()  # a loaded adapter comes frozen
-    weights = [weight.requires_grad_() for name, weight in named if "lora_" in name]
-    optimizer = torch.optim.AdamW(weights, RATES["lora"])
-    level = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    yield from finetune.train(lm, plan[:steps], optimizer, level, budget=64)
+    yield from finetune.train_adapter(lm, plan[:steps], RATES["lora"], lambda step: 1.0)
