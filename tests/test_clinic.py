@@ -380,7 +380,7 @@ def test_rules_kept_are_those_of_the_rows_doctor():
 
 
 def test_the_cards_count_right_and_the_stored_adapters_are_small():
-    rows = (letters.DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
+    rows = (clinic.DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
     assert f"{len(rows)} rows" in card("clinic_notes.jsonl")["Size"]
     stored = [clinic.ADAPTERS / name / adapters.ADAPTER for name in clinic.STORED.values()]
     assert all(f"`{path.parent.name}`" in card("adapters/")["What"] for path in stored)

@@ -13,7 +13,8 @@ from helpers import compare, finetune, methods, prompts, scoring
 from helpers.data import Example
 from helpers.model import checksum
 from helpers.studies import emails, styles
-from helpers.studies.styles import holds, kept, load, marks, part, right
+from helpers.studies.facts import load
+from helpers.studies.styles import holds, kept, marks, part, right
 
 MAIL, STYLES, WRITERS = load("emails"), load("styles"), load("writers")
 RULES = {style["style"]: style["rules"] for style in STYLES}

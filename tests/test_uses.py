@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers.store import bits
-from helpers.studies import codes, emails, letters, replies, styles, uses
+from helpers.studies import codes, emails, facts, letters, replies, styles, uses
 from helpers.studies.facts import load
 
 WAYS = {use: dict(zip(("prompt", "weights"), ways, strict=True)) for use, ways in uses.FEW.items()}
@@ -28,7 +28,7 @@ def support(draws: int) -> pd.DataFrame:
 
 
 def mail(draws: int) -> pd.DataFrame:
-    known, every, rows = styles.load("emails"), styles.load("styles"), []
+    known, every, rows = facts.load("emails"), facts.load("styles"), []
     for d in range(draws):
         for way in uses.FEW["U2 e-mails"]:
             for style in emails.wanted(way, every, d):
@@ -44,7 +44,7 @@ def mail(draws: int) -> pd.DataFrame:
 
 def writers(draws: int) -> pd.DataFrame:
     rows = []
-    for d, writer in enumerate(styles.part(styles.load("writers"), "measure")[:draws]):
+    for d, writer in enumerate(styles.part(facts.load("writers"), "measure")[:draws]):
         _, asked = emails.session(writer, d)
         for way in ("prompt", "weights"):
             for n in (4, 8):

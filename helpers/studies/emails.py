@@ -14,13 +14,13 @@ from helpers.data import Example, Task
 from helpers.methods import RATES, RECIPE
 from helpers.model import LanguageModel
 from helpers.store import digest
+from helpers.studies.facts import load
 from helpers.studies.plan import Plan, main
 from helpers.studies.styles import (
     NUMBERS,
     ROOM,
     SHOWN,
     Rules,
-    load,
     measured,
     part,
     reading,

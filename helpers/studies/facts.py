@@ -26,7 +26,7 @@ PASSES = 16  # chosen by the training loss alone, on facts and seeds that no res
 
 
 def load(name: str = "invented_facts") -> list[dict]:
-    """The rows of `data/NAME.jsonl`: `invented_facts` or `changed_policies`."""
+    """The rows of `data/NAME.jsonl`, such as `invented_facts` or `emails`."""
     return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 

@@ -17,10 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.data import DATA, Example, Task
+from helpers.data import Example, Task
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import generate
+from helpers.studies import facts
 
 TASK = Task("clinic", "{text} => {label}\n", (), ())
 ORDERS = ("finding first", "plan first")
@@ -83,9 +84,8 @@ HOUSE = {
 @lru_cache
 def load() -> Clinic:
     """The contents of `data/clinic_notes.jsonl`."""
-    lines = (DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
     found = Clinic({}, {}, {})
-    for row in map(json.loads, lines):
+    for row in facts.load("clinic_notes"):
         if row["kind"] == "code":
             found.codes[row["code"]] = row["phrase"]
         elif row["kind"] == "note":

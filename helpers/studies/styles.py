@@ -14,7 +14,7 @@ import pandas as pd
 
 from helpers import adapters
 from helpers.cost import cache_bytes, clock
-from helpers.data import DATA, DataError, Example, Task
+from helpers.data import DataError, Example, Task
 from helpers.methods import epochs, train
 from helpers.model import LanguageModel
 from helpers.prompts import chat, count_tokens, plain
@@ -26,11 +26,6 @@ SHOWN = 192  # examples in all passes of a training, fewer than usual: training 
 NUMBERS = ["rules", "teach_seconds", "switch_seconds", "ask_seconds"]
 NUMBERS += ["taught_tokens", "read_tokens", "text_bytes", "cache_bytes", "adapter_bytes"]
 Rules = Sequence[Sequence[str]]  # each a wording and a regular expression
-
-
-def load(name: str) -> list[dict]:
-    """The rows of `data/NAME.jsonl`: `emails`, `styles` or `writers`."""
-    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
 def part(rows: Iterable[dict], group: str) -> list[dict]:

@@ -59,7 +59,7 @@ def tickets_and_replies(
 
 def email_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[Item]:
     """The e-mails of the one style in which all ways were measured in a draw."""
-    mail, every = styles.load("emails"), styles.load("styles")
+    mail, every = load("emails"), load("styles")
     style = every[draw % len(every)]
     taught = styles.part(every, "taught")
     asked = emails.due(mail, taught.index(style) if style in taught else 0, draw)
@@ -73,7 +73,7 @@ def email_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[I
 
 def writer_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[Item]:
     """The messages that a writer asked for after all the earlier ones of the session."""
-    writer = styles.part(styles.load("writers"), "measure")[draw]
+    writer = styles.part(load("writers"), "measure")[draw]
     _, asked = emails.session(writer, draw)
     rows = results[(results["draw"] == draw) & (results["earlier"] == max(emails.EARLIER))]
     texts = {way: json.loads(rows[rows["way"] == way]["said"].item()) for way in ways}
