@@ -16,7 +16,13 @@ from helpers.data import Example, Task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import answer, next_tokens, score_labels
-from helpers.studies import clinic, facts, heads, letters, memory, replies, spread
+from lessons import l08_clinic as clinic
+from lessons import facts
+from lessons import heads
+from lessons import letters
+from lessons import l05_memory as memory
+from lessons import replies
+from lessons import _spread as spread
 
 
 def _tell(attempted: bool, problem: str | None, praise: str) -> None:

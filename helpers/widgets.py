@@ -19,7 +19,11 @@ from helpers.finetune import encode_examples, token_losses
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, encode, nearest, plain
 from helpers.scoring import next_tokens, score_labels, score_options
-from helpers.studies import facts, heads, letters, misleading, uses
+from lessons import facts
+from lessons import heads
+from lessons import letters
+from lessons import l06_misleading as misleading
+from lessons import l07_uses as uses
 
 NARROW = {"description_width": "90px"}
 

@@ -1,6 +1,6 @@
 """Styles that change: replies to e-mails in a style that is asked for, and writers in their tone.
 
-`python -m helpers.studies.emails emails` and `… writers` make the stored results of these names.
+`python -m lessons._emails emails` and `… writers` make the stored results of these names.
 """
 
 import sys
@@ -11,12 +11,12 @@ import pandas as pd
 
 from helpers.compare import interval
 from helpers.data import Example, Task
-from helpers.methods import RATES, RECIPE
+from helpers.teaching import RATES, RECIPE
 from helpers.model import LanguageModel
-from helpers.store import digest
-from helpers.studies.facts import load
-from helpers.studies.plan import Plan, main
-from helpers.studies.styles import (
+from helpers.study import digest
+from lessons.facts import load
+from lessons._plan import Plan, main
+from lessons.styles import (
     NUMBERS,
     ROOM,
     SHOWN,

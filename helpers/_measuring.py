@@ -8,10 +8,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from helpers.data import DataError, Example, Task, balanced_order, texts
-from helpers.methods import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome, settings
+from helpers.teaching import CLOSED_ONLY, MEASURES, METHODS, SHOWN, UNTAUGHT, Outcome, settings
 from helpers.model import LanguageModel
 from helpers.scoring import answer
-from helpers.store import Store, bits, collect, digest
+from helpers.study import Store, bits, collect, digest
 
 COLUMNS = ("task", "shots", "draw", "from", "method", "accuracy", "right", *MEASURES)
 NUMBERS = ["shots", "draw", "accuracy", *(name for name in MEASURES if name != "note")]

@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 from scipy.stats import binomtest
 
 from helpers.data import DATA, DataError
-from helpers.store import read, unpacked
+from helpers.study import read, unpacked
 
 
 def stored(name: str) -> pd.DataFrame:

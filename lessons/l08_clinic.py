@@ -1,6 +1,6 @@
 """The clinic's letters: codes taught to the weights, styles shown in the prompt, and both.
 
-    python -m helpers.studies.clinic clinic --out data/results/clinic.csv
+    python -m lessons.l08_clinic clinic --out data/results/clinic.csv
 
 makes the two by two (trained or not, demonstrations or not), and `… distilled` what stays of one
 doctor's style without the prompt. `… clinic_house` and `… clinic_shown` make the adapters in
@@ -23,10 +23,10 @@ from helpers import model as models
 from helpers.data import DATA, Example
 from helpers.model import LanguageModel
 from helpers.prompts import plain
-from helpers.store import bits, digest, run, unpacked
-from helpers.studies import codes
-from helpers.studies.facts import train_on
-from helpers.studies.letters import (
+from helpers.study import bits, digest, run, unpacked
+from lessons import _codes as codes
+from lessons.facts import train_on
+from lessons.letters import (
     DOCTORS,
     HOUSE,
     NOTES,
@@ -41,7 +41,7 @@ from helpers.studies.letters import (
     load,
     write_letters,
 )
-from helpers.studies.plan import Plan, make, parser
+from lessons._plan import Plan, make, parser
 
 RATE = 1.5e-3  # falling to 0; half of that at which the codes are learned
 ROWS, BATCH = 192, 4  # doctors to train on, each with a row of letters, and rows in a step

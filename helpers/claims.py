@@ -13,7 +13,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from helpers.data import DATA, DataError, write_whole
-from helpers.store import read
+from helpers.study import read
 
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
 MARKS = dict(zip(VERDICTS, "✓◐✗", strict=True))

@@ -5,7 +5,7 @@ the stored ones. In a row `right` has a 1 or 0 for each
 question, and `said` a letter: `a` for an answer with the task's first label, `b` for its second.
 `shown` has such letters for the labels of the demonstrations, in their order.
 
-    python -m helpers.studies.misleading orders --out data/results/orders.csv
+    python -m lessons.l06_misleading orders --out data/results/orders.csv
 """
 
 import sys
@@ -18,7 +18,7 @@ import numpy as np
 from helpers.compare import questions, settled
 from helpers.cost import clock
 from helpers.data import DataError, Example, Task, load_task, texts
-from helpers.methods import METHODS, NEIGHBOURS
+from helpers.teaching import METHODS, NEIGHBOURS
 from helpers.model import LanguageModel
 from helpers.prompts import Style, count_tokens, fit, nearest, plain
 from helpers.scoring import (
@@ -29,9 +29,9 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.store import bits
-from helpers.studies import plan
-from helpers.studies.plan import Plan
+from helpers.study import bits
+from lessons import _plan as plan
+from lessons._plan import Plan
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 ORDERS = ["-".join(places) for places in permutations("1234")]

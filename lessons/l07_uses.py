@@ -11,9 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.store import unpacked
-from helpers.studies import codes, emails, letters, replies, styles
-from helpers.studies.facts import load
+from helpers.study import unpacked
+from lessons import _codes as codes
+from lessons import _emails as emails
+from lessons import letters
+from lessons import replies
+from lessons import styles
+from lessons.facts import load
 
 # For each use, the ways that get the same few examples, the prompt first.
 FEW = {

@@ -14,10 +14,10 @@ import numpy as np
 
 from helpers import finetune
 from helpers.data import DATA, DataError, Example, Task
-from helpers.methods import RATES, RECIPE, train
+from helpers.teaching import RATES, RECIPE, train
 from helpers.model import LanguageModel
 from helpers.scoring import answer, score_options
-from helpers.store import bits
+from helpers.study import bits
 
 TASK = Task("facts", "{text} {label}\n", (), ())
 WAYS = ("forward", "paraphrase", "reversed")

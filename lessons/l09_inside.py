@@ -1,6 +1,6 @@
 """Why it works: what is lost without some heads, when an answer appears, what a state carries.
 
-`python -m helpers.studies.inside ablation`, `lens` and `vectors` make the stored results of these
+`python -m lessons.l09_inside ablation`, `lens` and `vectors` make the stored results of these
 names. Heads are chosen on random tokens alone (`heads.py`); states are read in `lens.py`.
 """
 
@@ -15,13 +15,14 @@ import torch
 
 from helpers.compare import mean, questions
 from helpers.data import Example, Task, load_task, texts
-from helpers.methods import RATES, RECIPE
+from helpers.teaching import RATES, RECIPE
 from helpers.model import LanguageModel
 from helpers.scoring import answer, predict, score_labels
-from helpers.store import digest
-from helpers.studies import by_layer, facts
-from helpers.studies.by_layer import ITEMS, SHOTS, right, scored
-from helpers.studies.heads import (
+from helpers.study import digest
+from lessons import _by_layer as by_layer
+from lessons import facts
+from lessons._by_layer import ITEMS, SHOTS, right, scored
+from lessons.heads import (
     INDUCTION,
     Head,
     ablated,
@@ -33,9 +34,9 @@ from helpers.studies.heads import (
     repeated,
     strongest,
 )
-from helpers.studies.memory import neutral_lines, neutral_loss
-from helpers.studies.misleading import relabelled
-from helpers.studies.plan import Plan, main
+from lessons.l05_memory import neutral_lines, neutral_loss
+from lessons.l06_misleading import relabelled
+from lessons._plan import Plan, main
 
 INTACT, INDUCTIVE, ANYWHERE, SAME_LAYERS = WAYS = (
     "nothing",

@@ -21,7 +21,7 @@ from helpers.data import Example, Task
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import generate
-from helpers.studies import facts
+from lessons import facts
 
 TASK = Task("clinic", "{text} => {label}\n", (), ())
 ORDERS = ("finding first", "plan first")

@@ -5,7 +5,7 @@ every number: seconds on the wall, and seconds of the processor, which other pro
 disturb far less. The ways are asked in turns, question by question, so that a busy minute hits all
 of them. Before any clock runs, one question is asked that is not counted: the first pass is slow.
 
-From a command line: `python -m helpers.studies.timing --out FILE.csv`.
+From a command line: `python -m lessons.l04_costs --out FILE.csv`.
 """
 
 import argparse
@@ -19,12 +19,12 @@ import pandas as pd
 from helpers import model as models
 from helpers.cost import clock
 from helpers.data import DATA, DataError, Example, Task, balanced_order, load_task
-from helpers.methods import SHOWN, epochs, settings, taught_bytes, train
+from helpers.teaching import SHOWN, epochs, settings, taught_bytes, train
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import Prompt
-from helpers.store import Store, collect, digest, run
-from helpers.studies.totals import TEACHING, table
+from helpers.study import Store, collect, digest, run
+from lessons._totals import TEACHING, table
 
 ASKED = {"zero-shot": 24, "prompt, kept": 100, "prompt, read anew": 8, "weights": 100}
 MEASURES = ("way", "query", "right", "seconds", "processor_seconds", "tokens", "bytes")
@@ -150,7 +150,7 @@ def _row(way, query, right, spent, tokens, kept) -> dict:
 def main(arguments: list[str] | None = None) -> int:
     """Time teaching and asking, a draw and a way after the other, and store every row."""
     parser = argparse.ArgumentParser(
-        prog="python -m helpers.studies.timing", description=main.__doc__
+        prog="python -m lessons.l04_costs", description=main.__doc__
     )
     parser.add_argument("--task", default="support_tickets")
     parser.add_argument("--draws", type=int, default=10)

@@ -11,9 +11,9 @@ import torch
 from helpers.compare import interval, questions
 from helpers.data import Example, load_task
 from helpers.model import LanguageModel
-from helpers.store import bits, digest, unpacked
-from helpers.studies import lens
-from helpers.studies.plan import Plan
+from helpers.study import bits, digest, unpacked
+from lessons import states as lens
+from lessons._plan import Plan
 
 SHOTS, ITEMS = 8, 20  # demonstrations, questions
 TASKS = ("past_tense", "plurals", "antonyms", "capitals")

@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers.compare import Difference, difference, summary
 from helpers.cost import break_even, fine_tuning_cost, in_context_cost
-from helpers.methods import RECIPE
+from helpers.teaching import RECIPE
 from helpers.model import LanguageModel
 
 WEIGHTS = "lora"

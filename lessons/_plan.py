@@ -13,7 +13,7 @@ import pandas as pd
 from helpers import model as models
 from helpers.data import DATA
 from helpers.model import LanguageModel
-from helpers.store import Store, collect, run
+from helpers.study import Store, collect, run
 
 
 class Plan(NamedTuple):

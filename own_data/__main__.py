@@ -12,9 +12,9 @@ from pathlib import Path
 from helpers import model as models
 from helpers.compare import measure, summary
 from helpers.data import DATA, DataError, load_task
-from helpers.methods import METHODS, SHOWN
-from helpers.own_data import compare_own, read_own
-from helpers.store import run
+from helpers.teaching import METHODS, SHOWN
+from own_data import compare_own, read_own
+from helpers.study import run
 
 
 def main(arguments: list[str] | None = None) -> int:

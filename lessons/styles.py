@@ -15,11 +15,11 @@ import pandas as pd
 from helpers import adapters
 from helpers.cost import cache_bytes, clock
 from helpers.data import DataError, Example, Task
-from helpers.methods import epochs, train
+from helpers.teaching import epochs, train
 from helpers.model import LanguageModel
 from helpers.prompts import chat, count_tokens, plain
 from helpers.scoring import answer, next_tokens
-from helpers.store import bits, unpacked
+from helpers.study import bits, unpacked
 
 ROOM = 40  # tokens for a written text; the longest in the data has 30
 SHOWN = 192  # examples in all passes of a training, fewer than usual: training is slow here

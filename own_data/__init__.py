@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.methods import SHOWN
+from helpers.teaching import SHOWN
 from helpers.model import LanguageModel
-from helpers.own_data import planning, report
-from helpers.own_data.advice import Advice, advise
-from helpers.own_data.planning import Plan
-from helpers.own_data.reading import OwnData, read_own, shorten
-from helpers.own_data.words import label_words
+from own_data import planning, report
+from own_data.advice import Advice, advise
+from own_data.planning import Plan
+from own_data.reading import OwnData, read_own, shorten
+from own_data.words import label_words
 
 __all__ = ["Comparison", "OwnData", "compare_own", "label_words", "read_own"]
 

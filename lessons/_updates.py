@@ -13,9 +13,9 @@ import numpy as np
 from helpers import adapters
 from helpers.cost import clock
 from helpers.data import Example
-from helpers.methods import RECIPE
+from helpers.teaching import RECIPE
 from helpers.model import LanguageModel
-from helpers.studies.facts import choose, statements, teach, train_on, write
+from lessons.facts import choose, statements, teach, train_on, write
 
 MOST_STEPS = 32  # of retraining on a change
 

@@ -13,7 +13,7 @@ import pandas as pd
 from helpers.compare import mean
 from helpers.cost import Cost, break_even, fine_tuning_cost, in_context_cost
 from helpers.data import DataError
-from helpers.methods import RECIPE
+from helpers.teaching import RECIPE
 from helpers.model import LanguageModel
 
 TEACHING = 0  # the query's number in the row that holds the teaching

@@ -14,11 +14,11 @@ from helpers.compare import measure
 from helpers.cost import clock, forward_flops, in_pieces, training_flops
 from helpers.data import DataError, Task, texts, write_whole
 from helpers.finetune import tune
-from helpers.methods import NEIGHBOURS, RATES, RECIPE, SHOWN
+from helpers.teaching import NEIGHBOURS, RATES, RECIPE, SHOWN
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import score_labels
-from helpers.store import digest
+from helpers.study import digest
 
 ALL = ("majority", "zero-shot", "in-context", "nearest", "lora", "tfidf")
 QUICKER = tuple(name for name in ALL if name != "nearest")  # it shares no demonstrations

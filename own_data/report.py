@@ -10,8 +10,8 @@ import pandas as pd
 from helpers import plots
 from helpers.compare import summary
 from helpers.data import write_whole
-from helpers.own_data.advice import NAMES, Advice
-from helpers.own_data.reading import OwnData
+from own_data.advice import NAMES, Advice
+from own_data.reading import OwnData
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title>

@@ -21,7 +21,7 @@ from helpers.data import (
     check_columns,
     read_table,
 )
-from helpers.own_data.words import label_words, plain_words
+from own_data.words import label_words, plain_words
 
 LEAST = 4  # rows of a label: two to learn from, two to be asked
 MOST_LABELS = 64  # every question is scored with every label

@@ -2,7 +2,7 @@
 
 The style is a few rules that a program can check, so a written reply is scored without a judge:
 which rules it keeps, whether the ticket's own facts stand in it, and whether its next step is the
-one that this shop takes in such a case. `python -m helpers.studies.replies replies` makes the
+one that this shop takes in such a case. `python -m lessons.replies replies` makes the
 stored result.
 """
 
@@ -18,13 +18,13 @@ from helpers.compare import interval
 from helpers.cost import clock
 from helpers.data import DataError, Example, Task, balanced_order
 from helpers.finetune import Tuned, tune
-from helpers.methods import RATES, RECIPE
+from helpers.teaching import RATES, RECIPE
 from helpers.model import LanguageModel
 from helpers.prompts import chat, count_tokens, plain
 from helpers.scoring import generate
-from helpers.store import bits, digest, unpacked
-from helpers.studies.facts import load
-from helpers.studies.plan import Plan, main
+from helpers.study import bits, digest, unpacked
+from lessons.facts import load
+from lessons._plan import Plan, main
 
 TASK = Task("replies", "Ticket: {text}\nReply: {label}\n\n", (), ())
 SIGN_OFF = "Kindly, the Wrenfold desk"

@@ -1,7 +1,7 @@
 """The clinic's codes alone: how many examples they take, in the prompt and in the weights.
 
 A note is answered with the plain words of its code, without any letter. No model can guess them.
-`python -m helpers.studies.codes codes` makes the stored result.
+`python -m lessons._codes codes` makes the stored result.
 """
 
 import json
@@ -13,12 +13,12 @@ import numpy as np
 
 from helpers import finetune
 from helpers.data import Example, Task
-from helpers.methods import ANSWER_TOKENS
+from helpers.teaching import ANSWER_TOKENS
 from helpers.model import LanguageModel
 from helpers.scoring import answer
-from helpers.store import bits, digest
-from helpers.studies.letters import TASK, Note, codebook, codes_right, load
-from helpers.studies.plan import Plan, main
+from helpers.study import bits, digest
+from lessons.letters import TASK, Note, codebook, codes_right, load
+from lessons._plan import Plan, main
 
 CODEBOOK = 16  # its lines
 METHODS = {  # demonstrations, trained examples, whether the codebook stands in the prompt

@@ -17,7 +17,7 @@ from helpers.data import Example, Task, load_task
 from helpers.model import LanguageModel
 from helpers.prompts import encode, plain
 from helpers.scoring import common_length
-from helpers.studies.heads import hooks, layers
+from lessons.heads import hooks, layers
 
 
 def with_start(name: str) -> Task:

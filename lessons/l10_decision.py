@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 from helpers.compare import crossing, difference, mean, stored
 from helpers.data import DataError
-from helpers.studies import clinic, memory, styles, totals
+from lessons import l08_clinic as clinic
+from lessons import l05_memory as memory
+from lessons import styles
+from lessons import _totals as totals
 
 CHOICES = ("prompt", "kept prompt", "fine-tune", "both", "TF-IDF first")
 MISSING = ("the job only", "a skill", "a fact or a code", "a style", "a code and a style")

@@ -1,6 +1,6 @@
 """What stays of what was taught, what a change takes, and what else is forgotten.
 
-`python -m helpers.studies.memory facts`, `updates` and `forgetting` make the stored results of
+`python -m lessons.l05_memory facts`, `updates` and `forgetting` make the stored results of
 these names; `… recall` asks for one draw of facts in a process of its own.
 """
 
@@ -19,13 +19,14 @@ from helpers import adapters, finetune
 from helpers import model as models
 from helpers.compare import mean
 from helpers.data import DATA, DataError, load_task, texts
-from helpers.methods import RATES, RECIPE
+from helpers.teaching import RATES, RECIPE
 from helpers.model import LanguageModel, ModelError
 from helpers.prompts import encode
 from helpers.scoring import answer
-from helpers.store import bits, digest, unpacked
-from helpers.studies import plan, updates
-from helpers.studies.facts import (
+from helpers.study import bits, digest, unpacked
+from lessons import _plan as plan
+from lessons import _updates as updates
+from lessons.facts import (
     PASSES,
     choose,
     draw,
@@ -35,7 +36,7 @@ from helpers.studies.facts import (
     teach,
     train_on,
 )
-from helpers.studies.plan import Plan
+from lessons._plan import Plan
 
 METHODS = (
     "untaught",
@@ -60,7 +61,7 @@ def in_new_process(lm: LanguageModel, count: int, seed: int, adapter: str | Path
     Returns rows as `recall` does: of the base, which has lost its prompt, and with the adapter.
     Raises `ModelError` when the process fails.
     """
-    command = [sys.executable, "-m", "helpers.studies.memory", "recall", "--model", lm.name]
+    command = [sys.executable, "-m", "lessons.l05_memory", "recall", "--model", lm.name]
     command += ["--facts", str(count), "--seed", str(seed), "--adapter", str(adapter)]
     done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
     if done.returncode:
