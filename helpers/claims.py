@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from helpers.compare import read
 from helpers.data import DATA, DataError, write_whole
-from helpers.study import read
 
 VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
 MARKS = dict(zip(VERDICTS, "✓◐✗", strict=True))

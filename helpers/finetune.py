@@ -22,6 +22,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -51,6 +52,24 @@ COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
 PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune: "lora" or "full", passes over the examples, learning rate, batch, rank.
+
+    `budget` is the number of tokens per pass: it bounds memory, not the result. `packed=False` pads
+    instead. `keep_base=False` lets "full" train the given model's own weights.
+    """
+
+    method: str = "lora"
+    passes: int = 4
+    rate: float = 1e-3
+    batch: int = 8
+    rank: int = 8
+    budget: int | None = None
+    packed: bool = True
+    keep_base: bool = True
 
 
 class Encoded(NamedTuple):
@@ -243,17 +262,10 @@ def tune(
     lm: LanguageModel,
     task: Task,
     examples: Sequence[Example],
-    method: str = "lora",
-    epochs: int = 4,
-    batch: int = 8,
-    lr: float = 1e-3,
-    rank: int = 8,
+    recipe: Recipe = Recipe(),
     seed: int = 0,
-    budget: int | None = None,
-    packed: bool = True,
     style: Style = plain,
     demonstrations: Demonstrate | None = None,
-    keep_base: bool = True,
 ) -> Tuned:
     """Teach `examples` to a model that shares `lm`'s weights ("lora") or has its own copy ("full").
 
@@ -273,6 +285,14 @@ def tune(
     Raises `ValueError` for an unknown method, nothing to learn or a model that has an adapter,
     `PromptTooLong` for an example beyond the context, `ModelError` where "full" lacks memory.
     """
+    method, epochs, lr, batch, rank = (
+        recipe.method,
+        recipe.passes,
+        recipe.rate,
+        recipe.batch,
+        recipe.rank,
+    )
+    budget, packed, keep_base = recipe.budget, recipe.packed, recipe.keep_base
     if method not in METHODS:
         raise ValueError(f"There is no method {method!r}: choose 'lora' or 'full'.")
     if not examples or min(epochs, batch, rank) < 1:

@@ -1,36 +1,72 @@
-"""A stored measurement: a table that grows row by row, and beside it how it was made."""
+"""A study: factors x ways x a measure, carried out cell by cell into a stored table.
+
+A study names its cells, such as `{"draw": 3, "way": "lora"}`, and the work that turns a cell into
+rows (see `compare` for their form). The table grows as the cells are done, and beside it a record
+says how it was made; a second call goes on where the first was interrupted.
+"""
 
 import hashlib
 import io
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from helpers.data import DataError, write_whole
+from helpers.compare import read, scored
+from helpers.data import DataError, Example, Task, balanced_order, texts, write_whole
 from helpers.model import LanguageModel, ModelError, checksum, machine
+from helpers.teaching import (
+    CLOSED_ONLY,
+    MEASURES,
+    MOST_PASSES,
+    NEIGHBOURS,
+    PROBE_LAYER,
+    SEEN,
+    TAUGHT_BY,
+    UNTAUGHT,
+    WAYS,
+    Outcome,
+    outcomes,
+)
+
+PACKAGES = ("lessons", "own_data")  # whose commands make stored results
 
 
-def read(path: Path) -> pd.DataFrame:
-    """A stored table; the bits of `right` stay text, and an empty note stays empty."""
-    return pd.read_csv(path, dtype={"right": str}, keep_default_na=False)
+class Study(NamedTuple):
+    """How a result is made: its cells, their work, and what must be the same for all rows.
+
+    `work(**cell)` gives the rows of a cell as dictionaries; the cell's own entries are put before
+    them. `settled` holds the task, the settings and a `digest` of the data; where `questions` is
+    among it, `right` has a 1 or 0 for each of so many questions. `numbers` are the columns that
+    hold numbers.
+    """
+
+    name: str
+    cells: Sequence[dict]
+    work: Callable[..., list[dict]]
+    settled: dict
+    numbers: Sequence[str] = ()
 
 
-def bits(right: Iterable[bool]) -> str:
-    """Right and wrong answers as a text of ones and zeros, as `right` is stored."""
-    return "".join("01"[bool(one)] for one in right)
+class Made(NamedTuple):
+    """A stored result of a lesson: how it is made, and about how many minutes that takes.
 
+    `study(lm, draws)` plans a table; or `write(lm, path)` writes something else, such as an
+    adapter, to `place` under `data`.
+    """
 
-def unpacked(rows: Iterable[str]) -> np.ndarray:
-    """What `bits` made of several rows, as a boolean array [rows, questions]."""
-    return np.array([[bit == "1" for bit in row] for row in rows])
+    minutes: float
+    study: Callable[[LanguageModel, int], Study] | None = None
+    draws: int = 10
+    write: Callable[[LanguageModel, Path], object] | None = None
+    place: str = ""
 
 
 def digest(*content: object) -> str:
@@ -38,13 +74,29 @@ def digest(*content: object) -> str:
     return hashlib.sha256(repr(list(content)).encode()).hexdigest()[:16]
 
 
+def carry_out(study: Study, lm: LanguageModel, out: str | Path | None = None) -> pd.DataFrame:
+    """Do the work of every cell, with a progress bar; returns all rows.
+
+    With `out`, a CSV file, the rows of each cell are stored as soon as they are known, and cells
+    that it already holds are not done again. Raises `DataError` as `Store` does.
+    """
+    store = Store(out, lm, study.settled, study.numbers) if out else None
+    rows = store.rows() if store else []
+    done = [{key: row[key] for key in cell} for cell in study.cells[:1] for row in rows]
+    missing = [cell for cell in study.cells if cell not in done]
+    for cell in tqdm(missing, desc=study.name, leave=False):
+        measured = [cell | row for row in study.work(**cell)]
+        rows += measured
+        if store and measured:
+            store.write(rows)
+    return pd.DataFrame(rows)
+
+
 class Store:
     """The CSV file `path`, and beside it a JSON file that says how its rows were made.
 
-    `settled` is what must be the same for all rows (the task, the settings, a `digest` of the
-    data); model and weights are added. `numbers` are the columns that hold numbers. Where
-    `questions` is among what is settled, `right` has a 1 or 0 for each of so many questions.
-    Raises `DataError` when the files are damaged, cannot be written, or hold something else.
+    `settled` is what must be the same for all rows; model and weights are added. Raises `DataError`
+    when the files are damaged, cannot be written, or hold something else.
     """
 
     def __init__(
@@ -73,8 +125,9 @@ class Store:
             return []
         try:
             table = read(self.path)
-            table[self.numbers].astype(float)
-            bits = f"[01]{{{self.questions}}}"
+            for column in self.numbers:  # a measure that is no number is empty
+                pd.to_numeric(table[column])
+            bits = f"(?:[01]{{{self.questions}}})?"
             if self.questions and not table["right"].str.fullmatch(bits).all():
                 raise ValueError("a row is cut")
             return table.to_dict("records")
@@ -110,30 +163,103 @@ class Store:
 def _run() -> dict:
     """When, with which command and on how many threads this program measures."""
     command, called = "none: called by a program", Path(sys.argv[0]).with_suffix("").parts
-    if "helpers" in called[-3:-1]:  # one of its modules, or a study's
-        module = ".".join(called[called.index("helpers", -3) :]).removesuffix(".__main__")
-        command = shlex.join(["python", "-m", module, *sys.argv[1:]])
+    if called[-2:] in [(package, "__main__") for package in PACKAGES]:
+        command = shlex.join(["python", "-m", called[-2], *sys.argv[1:]])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return {"date": now, "command": command, "threads": torch.get_num_threads()}
 
 
-def collect(
-    cells: Sequence[dict], work: Callable[..., list[dict]], store: Store | None, title: str
-) -> pd.DataFrame:
-    """One or more tidy rows for each cell, such as `{"draw": 3, "shots": 8}`, with a progress bar.
+# The comparison of all ways, which lessons and one's own data share
 
-    `work(**cell)` returns the measures of its rows as dictionaries; the cell's own entries are put
-    before them. With a store each row is kept as soon as it is known, and what it already holds is
-    not done again.
+
+def questions(task: Task, items: int | None = None) -> list[Example]:
+    """The held-out examples that every way answers: `items` of them, balanced over the labels.
+
+    Raises `DataError` when there are fewer than `items`.
     """
-    table = store.rows() if store else []
-    known = [{key: row[key] for key in cell} for cell in cells[:1] for row in table]
-    for cell in tqdm([cell for cell in cells if cell not in known], desc=title, leave=False):
-        rows = [cell | measures for measures in work(**cell)]
-        table += rows
-        if store and rows:
-            store.write(table)
-    return pd.DataFrame(table)
+    asked = balanced_order(task.held_out, task.labels, seed=0)
+    if items is not None and not 0 < items <= len(asked):
+        raise DataError(f"Task {task.name!r} has {len(asked)} held-out examples, not {items}.")
+    return asked[:items]
+
+
+def curves(
+    lm: LanguageModel,
+    task: Task,
+    shots: Sequence[int],
+    draws: int,
+    items: int | None = None,
+    taught_by: Sequence[str] = TAUGHT_BY,
+    seen: int = SEEN,
+) -> Study:
+    """Teach every draw in each way and ask each the same questions.
+
+    Draw `d` uses seed `d`, for the examples and in training, and a larger number of shots adds
+    examples to the smaller one. Zero-shot has one cell, at 0 shots; ways that cannot answer an open
+    task are left out. A training sees `seen` examples in all its passes. The rows hold the measures
+    of `teaching.Outcome` too.
+
+    Raises `DataError` for an unknown way and for a draw larger than the training data.
+    """
+    unknown = set(taught_by) - set(TAUGHT_BY)
+    if unknown:
+        ways = ", ".join(TAUGHT_BY)
+        raise DataError(f"There is no way {unknown.pop()!r} to teach: choose among {ways}.")
+    if draws < 1 or not shots or min(shots) < 1:
+        raise DataError("A comparison needs at least 1 draw, and every draw at least 1 example.")
+    given, asked = task, questions(task, items)
+    for n in shots:
+        task.draw(n, 0)  # too large a draw is found before the work, not after
+
+    def work(task: str, shots: int, draw: int, taught_by: str) -> list[dict]:
+        drawn = given.draw(shots, draw)
+        answers = outcomes(lm, given, taught_by, drawn, texts(asked), draw, seen)
+        return [outcome_row(outcome, asked) for outcome in answers]
+
+    cells = [
+        {"task": task.name, "shots": n, "draw": d, "taught_by": name}
+        for d in range(draws)
+        for n in dict.fromkeys(shots)
+        for name in dict.fromkeys(taught_by)
+        if (task.labels or name not in CLOSED_ONLY) and name not in UNTAUGHT
+    ]
+    once = [
+        {"task": task.name, "shots": 0, "draw": 0, "taught_by": name}
+        for name in taught_by
+        if name in UNTAUGHT
+    ]
+    settled = settled_by(task, asked) | {"settings": settings(seen)}
+    numbers = ["shots", "draw", "value", *(name for name in MEASURES if name != "note")]
+    return Study(task.name, once + cells, work, settled, numbers)
+
+
+def outcome_row(outcome: Outcome, asked: Sequence[Example]) -> dict:
+    """A way's answers as a row, with what they took."""
+    right = [
+        answer == example.label for answer, example in zip(outcome.answers, asked, strict=True)
+    ]
+    measures = {name: getattr(outcome, name) for name in MEASURES}
+    return {"way": outcome.way} | scored(right) | measures
+
+
+def settled_by(task: Task, asked: Sequence[Example]) -> dict:
+    """What of the task must be the same for all rows of a stored result."""
+    data = digest(task.template, task.instruction, *task.train, *asked)
+    return {"task": task.name, "questions": len(asked), "data": data}
+
+
+def settings(seen: int = SEEN) -> dict:
+    """All that is fixed for every task, to be kept beside a result."""
+    lora, full = WAYS["lora"].recipe, WAYS["full"].recipe
+    return {
+        "seen": seen,
+        "most_passes": MOST_PASSES,
+        "rates": {"lora": lora.rate, "full": full.rate},
+        "neighbours": NEIGHBOURS,
+        "probe_layer": round(PROBE_LAYER, 3),
+        "batch": lora.batch,
+        "rank": lora.rank,
+    }
 
 
 def run(work: Callable[[], object], out: str | Path) -> int:

@@ -1,10 +1,7 @@
-"""Every way to teach the same draw of examples, each answering the same questions.
+"""Every way to teach the same examples: shown in the prompt, trained into the weights, or both.
 
-A method is a function `method(lm, task, drawn, queries, seed, shown) -> list of Outcome`: it may
-learn from `drawn` and sees of the held-out items their texts only. Where a task has labels, a
-method chooses among them; where it is open, the model writes the answer (greedily, to the end of
-the line). Fine-tuning is shown an example `shown` times, all examples and passes together. A method
-may return several outcomes that share their work.
+A `Way` says how many examples are shown and how many are trained; `teach` does either, and `ask`
+puts queries to what came of it. Beside the model's ways stand baselines that use no prompt at all.
 
 The settings below are the same for every task, and none was chosen on held-out items. Batch, rank
 and the rate of 1e-3 did well on another task (banking questions); 2 and 4 passes and rates of 5e-4,
@@ -13,9 +10,9 @@ training rows of `category` and `reviews`.
 """
 
 import pickle
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -23,35 +20,136 @@ import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from helpers import finetune
+from helpers.cost import Clock
 from helpers.data import Example, Task, texts
+from helpers.finetune import Recipe, tune
 from helpers.model import LanguageModel
-from helpers.prompts import PromptTooLong, nearest, plain
-from helpers.scoring import answer, batch_calibration, predict, score_labels
+from helpers.prompts import PromptTooLong, Style, chat, count_tokens, nearest, plain
+from helpers.scoring import Demonstrations, answer, batch_calibration, predict, score_labels
 
-SHOWN = 256  # so 32 steps of 8 examples, whatever the number of examples
-MOST_EPOCHS = 16
-RECIPE = {"batch": 8, "rank": 8}
-RATES = {"lora": 1e-3, "full": 2e-3}  # of AdamW; of Adafactor, relative to a matrix's size
-NEIGHBOURS = 8  # demonstrations for each query
+ALL = None  # as the number of examples: those of the whole draw
+SEEN = 256  # examples that a training sees in all passes: 32 steps of 8, whatever their number
+MOST_PASSES = 16
+LORA = Recipe("lora", rate=1e-3, batch=8, rank=8)
+FULL = Recipe("full", rate=2e-3, batch=8)  # of Adafactor, relative to a matrix's size
+NEIGHBOURS = 8  # demonstrations for each query, where they are chosen for it
 PROBE_LAYER = 2 / 3  # of the model's depth
 ANSWER_TOKENS = 8  # room for a written answer
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way to teach a draw of examples, and to ask afterwards.
+
+    `shown` examples stand in the prompt and `trained` ones go into the weights (`ALL`: the whole
+    draw); with `nearest`, those shown are chosen for each query. `passes` over the trained ones are
+    by default as many as let the training see `SEEN` examples. An `instruction` stands at the
+    prompt's head. The `readout` is "plain" (the likeliest label), "calibrated" (the same, batch-
+    calibrated) or "written"; by default plain where the task has labels. `in_turns` uses the
+    model's chat form, where it has one.
+    """
+
+    label: str
+    shown: int | None = 0
+    trained: int | None = 0
+    passes: int | None = None
+    instruction: str = ""
+    readout: str = ""
+    nearest: bool = False
+    in_turns: bool = False
+    recipe: Recipe = LORA
+
+
+class Taught(NamedTuple):
+    """What came of teaching: a model, and what stands before every query.
+
+    `tokens` went through training, in `wall` seconds and `processor` seconds. `note` says why
+    training ended early, if it did.
+    """
+
+    way: Way
+    lm: LanguageModel
+    task: Task
+    demonstrations: Demonstrations
+    style: Style = plain
+    tokens: int = 0
+    wall: float = 0.0
+    processor: float = 0.0
+    note: str = ""
+
+
+def passes(examples: int, seen: int = SEEN) -> int:
+    """Passes over the data, so that every size of draw gets about as many steps."""
+    return min(MOST_PASSES, max(1, seen // examples))
+
+
+def teach(
+    lm: LanguageModel, task: Task, way: Way, seed: int, examples: Sequence[Example] | None = None
+) -> Taught:
+    """Teach the task's draw of this seed, or `examples`, in one way; `lm` itself is not changed.
+
+    A larger draw begins with the smaller one, so ways with other numbers share their examples.
+    Raises `KeyboardInterrupt` when a person ends a training, because half of one is no result,
+    `DataError` when so many cannot be drawn, and what `tune` raises.
+    """
+    if examples is None:
+        examples = task.draw(max(way.shown or 0, way.trained or 0), seed)
+    task = replace(task, instruction=way.instruction or task.instruction)
+    style = chat(lm.tokenizer) if way.in_turns and lm.tokenizer.chat_template else plain
+    shown, trained = list(examples[: way.shown]), examples[: way.trained]
+    if way.nearest:
+        shown = nearest(examples, min(way.shown, len(examples)))
+    if not trained:
+        return Taught(way, lm, task, shown, style)
+    recipe = replace(way.recipe, passes=way.passes or passes(len(trained)))
+    with Clock() as clock:
+        tuned = tune(lm, task, trained, recipe, seed, style)
+    if tuned.interrupted:
+        raise KeyboardInterrupt
+    tokens = int(tuned.history.tokens.sum())
+    spent = clock.wall, clock.processor
+    return Taught(way, tuned.lm, task, shown, style, tokens, *spent, tuned.note)
+
+
+def ask(taught: Taught, queries: Sequence[str], room: int = ANSWER_TOKENS) -> list[str]:
+    """The answer to each query, by the way's readout; a written one has at most `room` tokens.
+
+    Raises `PromptTooLong` where demonstrations and query do not fit the context.
+    """
+    readout = taught.way.readout or ("plain" if taught.task.labels else "written")
+    before = taught.task, taught.demonstrations, queries
+    if readout == "written":
+        return answer(taught.lm, *before, taught.style, room)
+    return read_out(taught.task, score_labels(taught.lm, *before, taught.style), readout)
+
+
+def read_out(task: Task, scores: np.ndarray, readout: str) -> list[str]:
+    """The label that the scores [queries, labels] say, "plain" or "calibrated"."""
+    return predict(task, batch_calibration(scores) if readout == "calibrated" else scores)
+
+
+def taught_bytes(lm: LanguageModel) -> int:
+    """What the weights that training moved take: those that have to be kept."""
+    return sum(weight.nbytes for weight in lm.model.parameters() if weight.requires_grad)
+
+
+# The ways that lessons and one's own data compare
+
+
 class Outcome(NamedTuple):
-    """What a method answered, and what it took.
+    """What a way answered, and what it took.
 
     `taught_tokens` went through training; `prefix_tokens` are the demonstrations before a query,
     `query_tokens` the query itself (means over the queries). `ask_seconds` is for all queries
     together, demonstrations that they share encoded once. `stored_bytes` is what has to be kept so
-    that the method can answer tomorrow.
+    that the way can answer tomorrow.
     """
 
-    method: str
+    way: str
     answers: list[str]
     teach_seconds: float = 0.0
     ask_seconds: float = 0.0
@@ -62,91 +160,81 @@ class Outcome(NamedTuple):
     note: str = ""
 
 
-MEASURES = tuple(field for field in Outcome._fields if field not in ("method", "answers"))
-
-
-def majority(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """The most frequent label of the draw (the first of them, where several are) for everything."""
-    best = Counter(example.label for example in drawn).most_common(1)[0][0]
-    return [Outcome("majority", [best] * len(queries), stored_bytes=len(best.encode()))]
-
-
-def zero_shot(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """The question alone: what the model says without having been taught."""
-    return _prompted("zero-shot", lm, task, [], queries)
-
-
-def in_context(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """The draw as demonstrations, plain and batch-calibrated; nothing where it does not fit."""
-    return _prompted("in-context", lm, task, drawn, queries)
-
-
-def in_context_nearest(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """For each query the `NEIGHBOURS` examples of the draw that are most like it, nearest last."""
-    choose = nearest(drawn, min(NEIGHBOURS, len(drawn)))
-    outcome, _ = _ask("in-context, nearest", lm, task, choose, queries)
-    return [outcome._replace(stored_bytes=len(plain(task, drawn, "").encode()))]
-
-
-def lora(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """Fine-tuning through an adapter; asked without demonstrations."""
-    return _tuned("lora", lm, task, drawn, queries, seed, shown)
-
-
-def full(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """Fine-tuning of all weights (of a copy); asked without demonstrations."""
-    return _tuned("full", lm, task, drawn, queries, seed, shown)
-
-
-def tfidf(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """No language model: weighted counts of words and word pairs, and logistic regression."""
-    counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    return [_classified("TF-IDF", [counts], drawn, texts(drawn), queries)]
-
-
-def probe(lm, task, drawn, queries, seed, shown=SHOWN) -> list[Outcome]:
-    """Logistic regression on the model's own hidden states: what it knows but may not say."""
-    known, asked = (
-        [hidden_state(lm, task, text) for text in some] for some in (texts(drawn), queries)
-    )
-    return [_classified("linear probe", [StandardScaler()], drawn, known, asked)]
-
-
-METHODS: dict[str, Callable[..., list[Outcome]]] = {
-    "majority": majority,
-    "zero-shot": zero_shot,
-    "in-context": in_context,
-    "nearest": in_context_nearest,
-    "lora": lora,
-    "full": full,
-    "tfidf": tfidf,
-    "probe": probe,
+MEASURES = Outcome._fields[2:]
+WAYS = {
+    "zero-shot": Way("zero-shot"),
+    "in-context": Way("in-context", shown=ALL),
+    "nearest": Way("in-context, nearest", shown=NEIGHBOURS, nearest=True),
+    "lora": Way("lora", trained=ALL),
+    "full": Way("full", trained=ALL, recipe=FULL),
 }
+BASELINES = {"majority": "majority", "tfidf": "TF-IDF", "probe": "linear probe"}
+TAUGHT_BY = ("majority", *WAYS, "tfidf", "probe")
 CLOSED_ONLY = ("tfidf", "probe")  # they choose among labels that they have seen
 UNTAUGHT = ("zero-shot",)  # the same for every draw and every number of examples
 
 
-def epochs(examples: int, shown: int = SHOWN) -> int:
-    """Passes over the data, so that every size of draw gets about as many steps."""
-    return min(MOST_EPOCHS, max(1, shown // examples))
+def outcomes(
+    lm: LanguageModel,
+    task: Task,
+    taught_by: str,
+    drawn: Sequence[Example],
+    queries: Sequence[str],
+    seed: int = 0,
+    seen: int = SEEN,
+) -> list[Outcome]:
+    """Teach a draw by one of `TAUGHT_BY` and ask the queries; the model's way as it comes.
 
-
-def train(
-    lm: LanguageModel, task: Task, drawn: Sequence[Example], method: str, passes: int, seed: int
-) -> finetune.Tuned:
-    """Fine-tune with the settings that are the same for every task.
-
-    Raises `KeyboardInterrupt` when a person ends it, because half a training is no result.
+    Of the held-out items a way sees the texts only. Shared demonstrations are read out both plainly
+    and calibrated where the task has labels; where they do not fit the context nothing comes, for
+    fewer would be another draw.
     """
-    tuned = finetune.tune(lm, task, drawn, method, passes, lr=RATES[method], seed=seed, **RECIPE)
-    if tuned.interrupted:
-        raise KeyboardInterrupt
-    return tuned
+    if taught_by in BASELINES:
+        return [_baseline(lm, task, taught_by, drawn, queries)]
+    way = replace(WAYS[taught_by], passes=passes(max(1, len(drawn)), seen))
+    taught = teach(lm, task, way, seed, [] if taught_by in UNTAUGHT else drawn)
+    try:
+        with Clock() as clock:
+            scores = _scores(taught, queries)
+            plainly = read_out(task, scores, "plain") if task.labels else ask(taught, queries)
+    except PromptTooLong:
+        return []
+    asked = Outcome(way.label, plainly, taught.wall, clock.wall, taught.tokens, note=taught.note)
+    asked = asked._replace(stored_bytes=_stored_bytes(taught, drawn), **_tokens(taught, queries))
+    if way.trained is ALL or way.nearest or not task.labels:
+        return [asked]
+    calibrated = read_out(task, scores, "calibrated")
+    return [asked, asked._replace(way=f"{way.label}, calibrated", answers=calibrated)]
 
 
-def taught_bytes(lm: LanguageModel) -> int:
-    """What the weights that training moved take: those that have to be kept."""
-    return sum(weight.nbytes for weight in lm.model.parameters() if weight.requires_grad)
+def _scores(taught: Taught, queries: Sequence[str]) -> np.ndarray | None:
+    if taught.task.labels:
+        return score_labels(taught.lm, taught.task, taught.demonstrations, queries)
+    return None
+
+
+def _stored_bytes(taught: Taught, drawn: Sequence[Example]) -> int:
+    """The trained weights, or the text of all that may be shown."""
+    if taught.way.trained is ALL:
+        return taught_bytes(taught.lm)
+    shown = drawn if taught.way.nearest else taught.demonstrations
+    return len(plain(taught.task, shown, "").encode())
+
+
+def _tokens(taught: Taught, queries: Sequence[str]) -> dict[str, float]:
+    """Mean tokens before a query and of the query; a shared list is as long before any query."""
+    task, shown, tokenizer = taught.task, taught.demonstrations, taught.lm.tokenizer
+    bare = [count_tokens(tokenizer, plain(task, [], query)) for query in queries]
+    chosen = [shown(query) for query in queries] if callable(shown) else [shown]
+    whole = [
+        count_tokens(tokenizer, plain(task, before, query))
+        for before, query in zip(chosen, queries, strict=False)
+    ]
+    prefix = [length - own for length, own in zip(whole, bare, strict=False)]
+    return {"prefix_tokens": float(np.mean(prefix)), "query_tokens": float(np.mean(bare))}
+
+
+# Baselines
 
 
 def hidden_state(lm: LanguageModel, task: Task, text: str) -> np.ndarray:
@@ -158,18 +246,6 @@ def hidden_state(lm: LanguageModel, task: Task, text: str) -> np.ndarray:
     return _hidden_state(lm, plain(task, [], text))
 
 
-def settings(shown: int = SHOWN) -> dict:
-    """All that is fixed for every task, to be kept beside a result."""
-    return {
-        "shown": shown,
-        "most_epochs": MOST_EPOCHS,
-        "rates": RATES,
-        "neighbours": NEIGHBOURS,
-        "probe_layer": round(PROBE_LAYER, 3),
-        **RECIPE,
-    }
-
-
 @lru_cache(maxsize=4096)
 def _hidden_state(lm: LanguageModel, prompt: str) -> np.ndarray:
     tokens = torch.tensor([lm.tokenizer(prompt).input_ids], device=lm.device)
@@ -179,65 +255,27 @@ def _hidden_state(lm: LanguageModel, prompt: str) -> np.ndarray:
     return layer[min(1, len(layer) - 1) :].mean(0).cpu().numpy()
 
 
-def _prompted(name, lm, task, drawn: Sequence[Example], queries) -> list[Outcome]:
-    """Ask with one list of demonstrations; where the task has labels, calibrated as well."""
-    try:
-        plainly, scores = _ask(name, lm, task, drawn, queries)
-    except PromptTooLong:
-        return []  # fewer demonstrations would be another draw
-    plainly = plainly._replace(stored_bytes=len(plain(task, drawn, "").encode()))
-    if scores is None:
-        return [plainly]
-    calibrated = predict(task, batch_calibration(scores))
-    return [plainly, plainly._replace(method=f"{name}, calibrated", answers=calibrated)]
-
-
-def _ask(name, lm, task, demonstrations, queries) -> tuple[Outcome, np.ndarray | None]:
-    """Answers to all queries, with the scores [queries, labels] where the task has labels."""
-    began, scores = time.perf_counter(), None
-    if task.labels:
-        scores = score_labels(lm, task, demonstrations, queries)
-        answers = predict(task, scores)
+def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome:
+    """The most frequent label (the first of them); word counts; the model's own hidden states."""
+    if name == "majority":
+        best = Counter(example.label for example in drawn).most_common(1)[0][0]
+        return Outcome(name, [best] * len(queries), stored_bytes=len(best.encode()))
+    regression = LogisticRegression(max_iter=1000)
+    if name == "tfidf":
+        counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        learner, known, asked = make_pipeline(counts, regression), texts(drawn), queries
     else:
-        answers = answer(lm, task, demonstrations, queries, max_new_tokens=ANSWER_TOKENS)
-    seconds = time.perf_counter() - began
-    bare = [len(tokens) for tokens in _encoded(lm, [plain(task, [], q) for q in queries])]
-    if callable(demonstrations):
-        prompts = [plain(task, demonstrations(query), query) for query in queries]
-    else:  # a shared list is as long before any query
-        prompts = [plain(task, demonstrations, queries[0])]
-    before = [len(tokens) - n for tokens, n in zip(_encoded(lm, prompts), bare, strict=False)]
-    tokens = {"prefix_tokens": float(np.mean(before)), "query_tokens": float(np.mean(bare))}
-    return Outcome(name, answers, ask_seconds=seconds, **tokens), scores
+        states = [[hidden_state(lm, task, t) for t in some] for some in (texts(drawn), queries)]
+        learner, (known, asked) = make_pipeline(StandardScaler(), regression), states
+    return _classified(BASELINES[name], learner, drawn, known, asked)
 
 
-def _encoded(lm: LanguageModel, prompts: Sequence[str]) -> list[list[int]]:
-    return lm.tokenizer(prompts).input_ids
-
-
-def _tuned(method, lm, task, drawn, queries, seed, shown) -> list[Outcome]:
-    began = time.perf_counter()
-    tuned = train(lm, task, drawn, method, epochs(len(drawn), shown), seed)
-    seconds = time.perf_counter() - began
-    outcome, _ = _ask(method, tuned.lm, task, [], queries)
-    return [
-        outcome._replace(
-            teach_seconds=seconds,
-            taught_tokens=int(tuned.history.tokens.sum()),
-            stored_bytes=taught_bytes(tuned.lm),
-            note=tuned.note,
-        )
-    ]
-
-
-def _classified(name, features, drawn, known: Sequence, asked: Sequence) -> Outcome:
-    """Logistic regression on features of the `known` texts of the draw, for the `asked` ones."""
-    began = time.perf_counter()
+def _classified(name: str, learner: Pipeline, drawn, known: Sequence, asked: Sequence) -> Outcome:
+    """What a classifier that learned `known`, the draw, says of `asked`."""
     with threadpool_limits(1):  # on a busy machine the threads mostly wait for one another
-        learner = make_pipeline(*features, LogisticRegression(max_iter=1000))
-        learner.fit(known, [example.label for example in drawn])
-        taught = time.perf_counter()
-        answers = learner.predict(asked).tolist()
-    done = time.perf_counter()
+        with Clock() as teaching:
+            learner.fit(known, [example.label for example in drawn])
+        with Clock() as asking:
+            answers = learner.predict(asked).tolist()
     stored = len(pickle.dumps(learner))
-    return Outcome(name, answers, taught - began, done - taught, stored_bytes=stored)
+    return Outcome(name, answers, teaching.wall, asking.wall, stored_bytes=stored)
