@@ -48,6 +48,9 @@ LOCK = ROOT / ".course.lock"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 PATIENCE_SECONDS = 5  # for an interrupted program to clean up
+NO_TESTS = 5  # pytest's exit code where it has selected none
+QUICK = ["notebooks/00_start_here.ipynb", "tests/test_data.py", "tests/test_prompts.py"]
+QUICK += ["tests/test_scoring.py", "tests/test_finetune.py", "tests/test_adapters.py"]
 NEEDED_GB = 4  # .venv with CPU PyTorch 2.0 GB, and the downloads on their way
 
 AGAIN = "then run the same command again."
@@ -434,18 +437,34 @@ def test(options):
     set_up([REQUIREMENTS, TEST_REQUIREMENTS])
     if not find_chromium():
         say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
-    stages = {
-        "ruff check": ["ruff", "check", "."],
-        "ruff format": ["ruff", "format", "--check", "."],
-        "pytest": ["pytest", *options.pytest],
-    }
-    failed = []
-    for name, command in stages.items():
+    failed, found = [], False
+    for name, command, extra in stages(options):
         say(f"== {name}")
-        if run([PYTHON, "-m", *command])[0]:
+        code = run([PYTHON, "-m", *command], env=environment(**extra))[0]
+        found |= command[0] == "pytest" and code != NO_TESTS
+        if code and not (command[0] == "pytest" and code == NO_TESTS):
             failed.append(name)
+    if not found:
+        failed.append("no test has such a name")
     say(f"Failed: {', '.join(failed)}" if failed else "Everything passed.")
     return 1 if failed else 0
+
+
+def stages(options):
+    """Name, command and environment of each: two workers on a thread each, then what needs all.
+
+    More threads hardly speed one lesson up, and two lessons at a time take half as long.
+    """
+    chosen = QUICK if options.quick else []
+    several = ["-n", "2", "--dist", "loadfile", "-m", "not alone and not slow"]
+    if not options.quick:
+        several[-1] = "not alone"
+    yield "ruff check", ["ruff", "check", "."], {}
+    yield "ruff format", ["ruff", "format", "--check", "."], {}
+    two = {"OMP_NUM_THREADS": "1"}
+    yield "pytest, two at a time", ["pytest", *several, *chosen, *options.pytest], two
+    if not options.quick:
+        yield "pytest, one at a time", ["pytest", "-m", "alone", *options.pytest], {}
 
 
 def find_chromium():
@@ -517,36 +536,15 @@ def complaint(command):
 
 def execute(options):
     """run notebooks in order and store their outputs; one that fails stays as it was"""
-    if Path(sys.prefix).resolve() != VENV.resolve():
-        set_up([REQUIREMENTS])
-        no_bars = environment(TQDM_DISABLE="1")  # progress bars are not worth storing
-        return run([PYTHON, __file__, "execute", *options.names], env=no_bars)[0]
-    from tools import notebooks
-
-    files = sorted((ROOT / "notebooks").glob("*.ipynb"))
-    chosen = [file for file in files if file.name.startswith(tuple(options.names) or "")]
-    if not chosen:
-        raise CourseError("No notebook's name starts so: look into the folder notebooks.")
-    try:
-        for file in chosen:
-            say(notebooks.execute(file))
-    except notebooks.NotebookError as error:
-        raise CourseError(str(error)) from error
-    return 0
+    set_up([REQUIREMENTS])
+    no_bars = environment(TQDM_DISABLE="1")  # progress bars are not worth storing
+    return run([PYTHON, "-m", "tools", "execute", *options.names], env=no_bars)[0]
 
 
 def badges(options):
     """list the links that do not lead to this repository; with --repo, first rewrite them all"""
-    from tools import links
-
-    try:
-        for file in links.rewrite(ROOT, options.repo) if options.repo else []:
-            say(f"rewritten: {file.relative_to(ROOT)}")
-        wrong = links.problems(ROOT)
-    except links.LinkError as error:
-        raise CourseError(str(error)) from error
-    say("\n".join(wrong) or f"Every link leads to {links.slug(ROOT)}.")
-    return 1 if wrong else 0
+    chosen = ["--repo", options.repo] if options.repo is not None else []
+    return run([sys.executable, "-m", "tools", "badges", *chosen])[0]
 
 
 def colab(options):
@@ -580,6 +578,8 @@ def parse(arguments):
     for command in (lab, test, check, execute, badges, colab):
         added[command] = commands.add_parser(command.__name__, help=command.__doc__)
         added[command].set_defaults(run=command, pytest=pytest)
+    quick = "only the linter, the tests of the core and lesson 0"
+    added[test].add_argument("--quick", action="store_true", help=quick)
     added[lab].add_argument("--no-browser", action="store_true", help="only print the address")
     added[lab].add_argument("--port", type=int, help="default: the first free one from 8888")
     added[execute].add_argument("names", nargs="*", metavar="NN", help="how the names start")

@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import MethodType
 
 import pandas as pd
 import peft
@@ -37,6 +38,48 @@ def _twin(model: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(model, shared)
 
 
+class _AddedProduct(torch.autograd.Function):
+    """x W + s (x A) B for frozen W, by adding to the one output that W gives.
+
+    peft's own way makes three arrays as large as the output, and as many on the way back. Of all
+    that is computed only x and the thin s (x A) are kept. W, A, B stand here as [out, in].
+    """
+
+    @staticmethod
+    def forward(ctx, x, base, bias, thin, wide, scale):
+        flat = x.reshape(-1, x.shape[-1])
+        inner = (flat @ thin.T).mul_(scale)
+        output = torch.nn.functional.linear(flat, base, bias).addmm_(inner, wide.T)
+        ctx.save_for_backward(flat, inner, base, thin, wide)
+        ctx.scale, ctx.shape = scale, x.shape
+        return output.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, slope):
+        flat, inner, base, thin, wide = ctx.saved_tensors
+        slope = slope.reshape(-1, slope.shape[-1])
+        through = (slope @ wide).mul_(ctx.scale)
+        to_x = None
+        if ctx.needs_input_grad[0]:
+            to_x = (slope @ base).addmm_(through, thin).view(ctx.shape)
+        return to_x, None, None, through.T @ flat, slope.T @ inner, None
+
+
+def _quick_forward(layer: peft.tuners.lora.Linear, x: torch.Tensor, *args, **more) -> torch.Tensor:
+    """What peft's layer computes, through `_AddedProduct` where the layer is of the usual kind."""
+    active = layer.active_adapters
+    plain = len(active) == 1 and not (args or more or layer.disable_adapters or layer.merged)
+    if plain and active[0] in layer.lora_A and active[0] not in layer.lora_variant:
+        base, dropout = layer.base_layer, layer.lora_dropout[active[0]]
+        thin, wide = layer.lora_A[active[0]], layer.lora_B[active[0]]
+        alike = x.dtype == base.weight.dtype == thin.weight.dtype and wide.bias is None
+        usual = type(base) is torch.nn.Linear and isinstance(dropout, torch.nn.Identity)
+        if alike and usual and not torch.is_autocast_enabled(x.device.type):
+            factors = thin.weight, wide.weight, layer.scaling[active[0]]
+            return _AddedProduct.apply(x, base.weight, base.bias, *factors)
+    return type(layer).forward(layer, x, *args, **more)
+
+
 def attach(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
     """A model with a new adapter on the weights of `lm`, which itself is not changed."""
     twin = _twin(lm.model)
@@ -44,6 +87,9 @@ def attach(lm: LanguageModel, config: peft.PeftConfig) -> LanguageModel:
     with warnings.catch_warnings():  # about old names and layouts that peft copes with by itself
         warnings.simplefilter("ignore")
         adapted = peft.get_peft_model(twin, config)
+    for layer in adapted.modules():
+        if type(layer) is peft.tuners.lora.Linear:
+            layer.forward = MethodType(_quick_forward, layer)
     return lm.with_model(adapted.eval(), f"{lm.name} + LoRA")
 
 

@@ -18,6 +18,7 @@ import ctypes
 import gc
 import json
 import math
+import os
 import sys
 import time
 import warnings
@@ -49,6 +50,7 @@ METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 IGNORED = -100  # a target that the loss leaves out
 COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
+HELD_BYTES, TOKEN_BYTES = 250_000_000, 1_500_000  # a LoRA training: once, and for each token
 PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]
@@ -235,7 +237,7 @@ def train_adapter(
     weights = [weight.requires_grad_() for name, weight in named if "lora_" in name]
     optimizer = torch.optim.AdamW(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, level)
-    yield from train(lm, plan, optimizer, schedule, budget=64)
+    yield from train(lm, plan, optimizer, schedule, pass_budget(lm.device))
 
 
 def _processes() -> PartialState:
@@ -274,7 +276,8 @@ def tune(
     keeps a row and a column per matrix where Adam keeps two more copies, and whose `lr` is relative
     to the size of each matrix; `keep_base=False` spares the copy and trains `lm`'s own weights.
     Dropout stays off. `seed` decides the order of the examples and the adapter's start. `budget` is
-    the number of tokens per pass (64 on a CPU): it bounds memory, not the result. `packed=False`
+    the number of tokens per pass (by default what the free memory allows): it bounds memory, not
+    the result. `packed=False`
     pads instead.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
@@ -306,7 +309,7 @@ def tune(
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
-    budget = budget or (64 if lm.device.type == "cpu" else 2048)
+    budget = budget or pass_budget(lm.device)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
     silent = {} if _processes().is_main_process else {"disable": True}
     history, note, interrupted = [], "", False
@@ -383,6 +386,18 @@ def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
     return lm.with_model(network.float().requires_grad_(), f"{lm.name}, fully fine-tuned")
 
 
+def pass_budget(device: torch.device) -> int:
+    """Tokens per training pass for which the memory is free: from 64 to 256 on a CPU.
+
+    Half of what is free is left to others, and for what else a training holds. More than 256 gains
+    nothing on a CPU.
+    """
+    if device.type != "cpu":
+        return 2048
+    room = (_free_bytes(device) / 2 - HELD_BYTES) / TOKEN_BYTES
+    return int(min(256, max(64, room // 64 * 64)))
+
+
 def _give_back() -> None:
     """Return freed memory to the system; glibc else keeps it in pieces that no tensor fits."""
     gc.collect()
@@ -394,11 +409,14 @@ def _free_bytes(device: torch.device) -> int:
     """Free memory on the GPU, or on the machine within its container's limit."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    held = psutil.Process().memory_info().rss
     free = psutil.virtual_memory().available
+    if "COURSE_MEMORY" in os.environ:  # what the course may hold, in bytes
+        free = min(free, float(os.environ["COURSE_MEMORY"]) - held)
     for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # control groups, new and old
         file = Path("/sys/fs/cgroup", limit)
         if file.is_file() and (text := file.read_text().strip()).isdigit():
-            free = min(free, int(text) - psutil.Process().memory_info().rss)
+            free = min(free, int(text) - held)
     return free
 
 

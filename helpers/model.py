@@ -271,8 +271,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     print("Converting the model, once (about half a minute)", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="convert-") as scratch:
         part = Path(scratch) / FOLDER
-        _read_gguf(gguf).save_pretrained(part)
-        _read_tokenizer(gguf).save_pretrained(part)
+        with _quiet():
+            _read_gguf(gguf).save_pretrained(part)
+            _read_tokenizer(gguf).save_pretrained(part)
         files = {file.name: _sha256(file) for file in sorted(part.iterdir())}
         (part / "manifest.json").write_text(json.dumps(files, indent=1))
         shutil.rmtree(folder, ignore_errors=True)  # a damaged copy, if any

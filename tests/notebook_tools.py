@@ -1,13 +1,11 @@
 """How the tests read a lesson: its cells, its prose, its figures and its exercises."""
 
-import copy
 import json
 import os
 import re
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -15,29 +13,16 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
+from tools import speed
+from tools.notebooks import output_text
+
 ROOT = Path(__file__).resolve().parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CELL_SECONDS = 300  # on one thread, beside another lesson
-
-DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
-
-
-@dataclass
-class Exercise:
-    """An open cell and what follows it; what a lesson lacks is None."""
-
-    stub: NotebookNode
-    check: NotebookNode | None
-    hint: str | None
-    solution: str | None
+CELL_SECONDS = 300  # on the reference machine
 
 
 def read(path: Path) -> NotebookNode:
     return nbformat.read(path, as_version=4)
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
@@ -65,14 +50,6 @@ def words(notebook: NotebookNode) -> int:
     ):
         text = re.sub(unread, "", text)
     return len(re.findall(r"[^\W_][\w'’-]*", text))
-
-
-def output_text(output: NotebookNode) -> str:
-    """What a reader sees of an output, as text."""
-    if output.output_type == "stream":
-        return output.text
-    data = output.get("data", {})
-    return "\n".join(data[kind] for kind in data if kind.startswith("text/"))
 
 
 def is_figure(output: NotebookNode) -> bool:
@@ -112,27 +89,6 @@ def stored_strings(notebook: NotebookNode) -> list[str]:
     return texts
 
 
-def exercises(notebook: NotebookNode) -> list[Exercise]:
-    """Each cell tagged `exercise`, its check (the next code cell), its hint and its solution."""
-    cells = notebook.cells
-    starts = [place for place, cell in enumerate(cells) if "exercise" in tags(cell)]
-    found = []
-    for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
-        after = cells[start + 1 : stop]
-        check = next((cell for cell in after if cell.cell_type == "code"), None)
-        text = "\n".join(cell.source for cell in after if cell.cell_type == "markdown")
-        solution = folded(text, "solution")
-        code = solution and re.search(r"```python\n(.*?)```", solution, re.S)
-        found.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
-    return found
-
-
-def folded(text: str, title: str) -> str | None:
-    """The first folded part of a text whose title contains `title`."""
-    parts = ((summary, body) for summary, body in DETAILS.findall(text))
-    return next((body for summary, body in parts if title in summary.lower()), None)
-
-
 def run(notebook: NotebookNode, folder: Path, env: Mapping[str, str] | None = None) -> NotebookNode:
     """Run all cells in `folder`, in a kernel of this Python; the outputs are stored in `notebook`.
 
@@ -141,34 +97,12 @@ def run(notebook: NotebookNode, folder: Path, env: Mapping[str, str] | None = No
     """
     resources = {"metadata": {"path": str(folder)}}
     client = NotebookClient(
-        notebook, timeout=CELL_SECONDS, kernel_name="python3", resources=resources
+        notebook,
+        timeout=round(speed.limit(CELL_SECONDS)),
+        kernel_name="python3",
+        resources=resources,
     )
     return client.execute(env=dict(env or os.environ))
-
-
-def doubled(notebook: NotebookNode) -> NotebookNode:
-    """A copy: every code cell twice in a row; after a check the solution, and the check again.
-
-    The checks are tagged `open` where the exercise is not attempted and `solved` where it is.
-    """
-    solutions = {id(exercise.check): exercise.solution for exercise in exercises(notebook)}
-    twice = nbformat.v4.new_notebook(metadata=copy.deepcopy(notebook.metadata))
-    for cell in code_cells(notebook):
-        is_check = id(cell) in solutions
-        twice.cells += [code_cell(cell.source, "open" if is_check else "") for _ in range(2)]
-        if is_check:
-            twice.cells += [code_cell(solutions[id(cell)]), code_cell(cell.source, "solved")]
-    return twice
-
-
-def code_cell(source: str, tag: str = "") -> NotebookNode:
-    return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]} if tag else {})
-
-
-def printed(notebook: NotebookNode, tag: str) -> list[str]:
-    """What each cell with a tag printed."""
-    cells = (cell for cell in notebook.cells if tag in tags(cell))
-    return ["".join(map(output_text, cell.outputs)).strip() for cell in cells]
 
 
 def copy_working_tree(target: Path) -> None:

@@ -20,7 +20,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tools import links, notebooks
+import tools.__main__ as author_tools
+from tools import links, notebooks, speed
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "course.py").read_text(encoding="utf-8")
@@ -284,7 +285,7 @@ def test_probe_gives_up_in_time(course, monkeypatch):
     )
     started = time.monotonic()
     assert not course.answers("https://example.org")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < speed.limit(5)
     release.set()
 
 
@@ -458,7 +459,7 @@ def test_interrupted_program_does_not_go_on(course, monkeypatch):
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         course.watch([sys.executable, "-c", "import time; time.sleep(60)"], "Sleeping")
-    assert started[0].poll() is not None and time.monotonic() - begin < 30
+    assert started[0].poll() is not None and time.monotonic() - begin < speed.limit(30)
 
 
 def interrupt(*arguments):
@@ -483,7 +484,8 @@ def test_lab_starts_jupyterlab_on_the_first_lesson_behind_its_token(course, mach
 def test_test_runs_every_stage_and_remembers_the_failure(course, machine, capsys):
     machine.fails = {"ruff check": "bad"}
     assert course.main(["test", "--", "-k", "name"]) == 1
-    assert machine.did("ruff format --check") == machine.did("pytest -k name") == 1
+    assert machine.did("ruff format --check") == machine.did("pytest -n 2") == 1
+    assert machine.did("pytest -m alone -k name") == 1 and machine.did("not alone -k name") == 1
     shown = capsys.readouterr().out
     assert "Failed: ruff check" in shown and "browser tests are skipped" in shown
 
@@ -492,6 +494,12 @@ def test_test_passes_when_every_stage_does(course, machine, monkeypatch, capsys)
     machine.path(monkeypatch, chromium="/usr/bin/chromium")
     assert course.main(["test"]) == 0
     assert "skipped" not in capsys.readouterr().out
+
+
+def test_a_quick_test_takes_the_core_and_the_first_lesson(course, machine):
+    assert course.main(["test", "--quick"]) == 0
+    assert machine.did("notebooks/00_start_here.ipynb") == 1 and not machine.did("-m alone")
+    assert all((ROOT / name).exists() for name in course.QUICK)
 
 
 def test_check_finds_everything_in_place(course, machine, capsys):
@@ -595,15 +603,22 @@ def linked(course):
     return course
 
 
+def authors(course, arguments):
+    """What `python -m tools` does in the course's folder; returns its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(author_tools, "ROOT", course.ROOT)
+        return author_tools.main(arguments)
+
+
 def test_badges_there_and_back(linked, capsys):
     before = contents(linked.ROOT)
-    assert linked.main(["badges"]) == 0
-    assert linked.main(["badges", "--repo", "someone/a.course"]) == 0
+    assert authors(linked, ["badges"]) == 0
+    assert authors(linked, ["badges", "--repo", "someone/a.course"]) == 0
     lesson = (linked.ROOT / "notebooks" / "00_a.ipynb").read_text(encoding="utf-8")
     assert lesson.count("someone/a.course") == 4 and lesson.count(OURS) == 2
     assert links.slug(linked.ROOT) == "someone/a.course"
     assert "https://github.com/someone/a.course.\n" in (linked.ROOT / "README.md").read_text()
-    assert linked.main(["badges", "--repo", OURS]) == 0
+    assert authors(linked, ["badges", "--repo", OURS]) == 0
     assert contents(linked.ROOT) == before
 
 
@@ -616,9 +631,9 @@ def test_interrupted_badges_are_completed(linked, monkeypatch):
         return replace(file, *arguments)
 
     monkeypatch.setattr(links, "_replace", stop_at_notebooks)
-    assert linked.main(["badges", "--repo", "someone/course"]) == 130
+    assert authors(linked, ["badges", "--repo", "someone/course"]) == 130
     monkeypatch.undo()
-    assert linked.main(["badges", "--repo", "someone/course"]) == 0
+    assert authors(linked, ["badges", "--repo", "someone/course"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -636,7 +651,7 @@ def test_badges_lists_what_disagrees(old, new, problem, linked, capsys):
     text = lesson.read_text(encoding="utf-8")
     assert old in text
     lesson.write_text(text.replace(old, new, 1), encoding="utf-8")
-    assert linked.main(["badges"]) == 1
+    assert authors(linked, ["badges"]) == 1
     assert f"notebooks/00_a.ipynb: {problem}" in capsys.readouterr().out
 
 
@@ -645,7 +660,7 @@ def test_badges_lists_what_disagrees(old, new, problem, linked, capsys):
 )
 def test_badges_refuses_what_is_no_repository(slug, linked, capsys):
     before = contents(linked.ROOT)
-    assert linked.main(["badges", f"--repo={slug}"]) == 1
+    assert authors(linked, ["badges", f"--repo={slug}"]) == 1
     assert "OWNER/NAME" in capsys.readouterr().err
     assert contents(linked.ROOT) == before
 
@@ -746,22 +761,23 @@ def test_failing_notebook_is_named_and_unchanged(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_execute_runs_the_chosen_ones_in_order(course, machine, monkeypatch, capsys):
+def test_execute_runs_the_chosen_ones_in_order(course, monkeypatch, capsys):
     (course.ROOT / "notebooks").mkdir()
     for name in ("01_b", "00_a", "10_c"):
         (course.ROOT / "notebooks" / f"{name}.ipynb").touch()
-    monkeypatch.setattr(course.sys, "prefix", str(course.VENV))
     monkeypatch.setattr(notebooks, "execute", lambda file: file.stem)
-    assert course.main(["execute", "00", "01"]) == 0
+    assert authors(course, ["execute", "00", "01"]) == 0
     assert capsys.readouterr().out.split() == ["00_a", "01_b"]
-    assert course.main(["execute"]) == 0
+    assert authors(course, ["execute"]) == 0
     assert capsys.readouterr().out.split() == ["00_a", "01_b", "10_c"]
-    assert course.main(["execute", "99"]) == 1
+    assert authors(course, ["execute", "99"]) == 1
 
 
-def test_execute_from_outside_sets_up_and_goes_into_the_environment(course, machine):
+def test_the_course_hands_over_what_only_authors_use(course, machine):
     assert course.main(["execute", "00"]) == 0
-    assert machine.commands[-1] == f"{course.PYTHON} {course.__file__} execute 00"
+    assert machine.commands[-1] == f"{course.PYTHON} -m tools execute 00"
+    assert course.main(["badges", "--repo", "a/b"]) == 0
+    assert machine.commands[-1] == f"{sys.executable} -m tools badges --repo a/b"
 
 
 # --- requirements ---------------------------------------------------------------------------------

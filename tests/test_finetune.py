@@ -19,6 +19,7 @@ from helpers import adapters, finetune, model, prompts, scoring
 from helpers.data import Example, Task, load_task, texts
 from helpers.finetune import completion_loss, encode_examples, rows, tune
 from helpers.model import LanguageModel, ModelError, checksum
+from tools import speed
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ["dog", "cat", "cow", "pear", "fig", "plum", "lime", "oak", "elm", "ash"]
@@ -370,6 +371,7 @@ def test_the_command_line_keeps_something_or_refuses(capsys, tmp_path, monkeypat
 # Several processes, and the real model
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys):
     adapters.save(tiny, tmp_path / "base")
@@ -383,7 +385,7 @@ def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys
         [sys.executable, *launch.split(), *options.split(), "--out", str(tmp_path / "two")],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=speed.limit(300),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
@@ -440,7 +442,7 @@ def test_full_fine_tuning_fits_in_two_and_a_half_gigabytes(tmp_path):
         ],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=speed.limit(300),
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         check=False,
@@ -449,6 +451,7 @@ def test_full_fine_tuning_fits_in_two_and_a_half_gigabytes(tmp_path):
     assert int(done.stdout.splitlines()[-1]) < 2.5e9
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_packing_is_faster_than_padding(lm):
     """At least 1.3 times, in processor time, which other programs do not change.

@@ -27,6 +27,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from helpers import model
 from helpers.model import ModelError
+from tools import speed
 
 ROOT = Path(__file__).resolve().parents[1]
 FAKE_GGUF = b"not a real GGUF file" * 1000
@@ -41,13 +42,15 @@ SENTENCE = re.compile(r"[A-Z][^\n]*[.]")
 # The course's own model
 
 
+@pytest.mark.alone
 def test_a_cached_model_loads_in_under_one_and_a_half_seconds(lm):
     seconds = [float("inf")]
-    while len(seconds) <= 6 and min(seconds) >= 1.5:  # other programs may hold the cores
+    limit = 1.5 * speed.known_slowness()
+    while len(seconds) <= 6 and min(seconds) >= limit:  # other programs may hold the cores
         started = time.perf_counter()
         model.load(model.DEFAULT)
         seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 1.5, seconds
+    assert min(seconds) < speed.limit(1.5), seconds
 
 
 def test_the_model_is_ready_for_use(lm):
@@ -262,7 +265,7 @@ def test_an_unknown_name_is_refused_at_once_without_a_network(name, monkeypatch)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     started = time.perf_counter()
     assert "reachable Hub" in refusal(name)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < speed.limit(5)
 
 
 def test_other_weights_keep_tokenizer_and_device(make_tiny):
@@ -605,7 +608,7 @@ def start(course: Course, marks: Path, mark: str, wait: float) -> subprocess.Pop
 
 
 def wait_for(path: Path, process: subprocess.Popen):
-    until = time.monotonic() + 60
+    until = time.monotonic() + speed.limit(60)
     while not path.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < until
@@ -617,7 +620,7 @@ def test_two_programs_at_once_make_one_good_copy(course, tmp_path):
     wait_for(tmp_path / "converting-first", first)
     second = start(course, tmp_path, "second", 0)
     for process in (first, second):
-        printed, complaints = process.communicate(timeout=60)
+        printed, complaints = process.communicate(timeout=speed.limit(60))
         assert printed.strip() == str(course.folder), complaints
     assert "waiting for it" in complaints  # the second's
     assert not (tmp_path / "converting-second").exists()
@@ -629,7 +632,7 @@ def test_a_killed_program_leaves_nothing_that_stays(course, tmp_path):
     killed = start(course, tmp_path, "killed", 60)
     wait_for(tmp_path / "converting-killed", killed)
     killed.kill()
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=speed.limit(60))
     assert not course.folder.exists()
     assert model.prepare() == course.folder
     assert course.downloads == 0  # the file that it had fetched is still good
@@ -641,7 +644,7 @@ def test_control_c_leaves_nothing_half_made(course, tmp_path):
     stopped = start(course, tmp_path, "stopped", 60)
     wait_for(tmp_path / "converting-stopped", stopped)
     stopped.send_signal(signal.SIGINT)
-    assert "KeyboardInterrupt" in stopped.communicate(timeout=60)[1]
+    assert "KeyboardInterrupt" in stopped.communicate(timeout=speed.limit(60))[1]
     assert course.left() == {model.GGUF}
 
 

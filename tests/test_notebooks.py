@@ -1,12 +1,11 @@
-"""Every lesson keeps to the skeleton, stores what it should and no more, and runs twice in a row.
+"""Every lesson keeps to the skeleton, and stores what it should and no more.
 
-That every cell runs, and that the outputs marked for it come out the same, is tested by nbval.
+That every cell runs twice in a row, that the outputs marked for it come out the same, and that
+exercises and solutions are told apart, is tested by nbval: see the conftest.py beside `tests`.
 """
 
-import os
 import re
 import statistics
-from concurrent.futures import ThreadPoolExecutor
 
 import nbformat
 import pandas as pd
@@ -15,20 +14,16 @@ from notebook_tools import (
     LESSONS,
     ROOT,
     code_cells,
-    doubled,
-    exercises,
     lines,
     markdown,
     mute_figures,
-    printed,
     read,
-    run,
     stored_strings,
-    tags,
     words,
 )
 
 from tools import links
+from tools.notebooks import exercises, tags
 
 HOME = re.compile(
     r"(?<![\w.:/~-])/(?:home|Users|root|tmp|work|mnt|opt|usr|var|private|content)/"
@@ -140,31 +135,3 @@ def test_exercises_are_complete(path):
     titles = re.findall(r"<summary>(.*?)</summary>", "\n".join(markdown(notebook)))
     solutions = [title for title in titles if "solution" in title.lower()]
     assert len(solutions) == len(found), "a solution belongs to no cell tagged `exercise`"
-
-
-@pytest.fixture(scope="session")
-def runs(request, tmp_path_factory):
-    """The lessons being run, two at a time on a thread each: two threads hardly speed up one."""
-    lessons = [
-        item.callspec.params["path"]
-        for item in request.session.items
-        if getattr(item, "originalname", "") == "test_runs_twice"
-    ]
-    pool = ThreadPoolExecutor(min(2, os.cpu_count()))
-    started = {}
-    for path in lessons:
-        records = tmp_path_factory.mktemp(path.stem)
-        alone = os.environ | {"OMP_NUM_THREADS": "1", "COURSE_RECORDS": str(records)}
-        started[path] = pool.submit(run, doubled(read(path)), path.parent, alone)
-    yield started
-    pool.shutdown(cancel_futures=True)
-
-
-@each_lesson
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_runs_twice(path, runs):
-    """Each cell twice in a row; an open exercise is told from its solution, which is right."""
-    notebook = runs[path].result()
-    assert all(text.startswith("Not attempted") for text in printed(notebook, "open"))
-    assert all(text.startswith("Right") for text in printed(notebook, "solved"))

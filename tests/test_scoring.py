@@ -554,6 +554,7 @@ def test_options_must_be_as_many_for_each_query(tiny_models, options):
 # Speed and memory
 
 
+@pytest.mark.alone
 def test_packing_is_at_least_five_times_as_fast(lm, category):
     demonstrations, queries = category.draw(4, 0), texts(category.held_out)[:40]
     slow, fast = [], []

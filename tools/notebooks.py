@@ -1,6 +1,7 @@
-"""Running notebooks and storing their outputs. Needs nbclient, which comes with JupyterLab."""
+"""Reading notebooks, running them and storing their outputs. Needs nbclient, as JupyterLab does."""
 
 import base64
+import contextlib
 import csv
 import io
 import json
@@ -8,6 +9,7 @@ import os
 import re
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
@@ -16,6 +18,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 CELL_SECONDS = 1200
+DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -111,6 +114,12 @@ def _replace(file: Path, content: bytes) -> None:
     part.replace(file)
 
 
+def forget_peak(pid: int) -> None:
+    """Let `peak_memory` count from now on, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
 def peak_memory(pid: int) -> int:
     """The peak memory of a process in bytes; outside Linux, what it holds at this moment."""
     try:
@@ -133,3 +142,53 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if _tells(output)]
+
+
+# What a lesson holds
+
+
+@dataclass
+class Exercise:
+    """An open cell and what follows it; what a lesson lacks is None."""
+
+    stub: nbformat.NotebookNode
+    check: nbformat.NotebookNode | None
+    hint: str | None
+    solution: str | None
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def output_text(output: nbformat.NotebookNode) -> str:
+    """What a reader sees of an output, as text."""
+    if output.output_type == "stream":
+        return output.text
+    data = output.get("data", {})
+    return "\n".join(data[kind] for kind in data if kind.startswith("text/"))
+
+
+def code_cell(source: str, tag: str = "") -> nbformat.NotebookNode:
+    return nbformat.v4.new_code_cell(source, metadata={"tags": [tag]} if tag else {})
+
+
+def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
+    """Each cell tagged `exercise`, its check (the next code cell), its hint and its solution."""
+    cells = notebook.cells
+    starts = [place for place, cell in enumerate(cells) if "exercise" in tags(cell)]
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
+        after = cells[start + 1 : stop]
+        check = next((cell for cell in after if cell.cell_type == "code"), None)
+        text = "\n".join(cell.source for cell in after if cell.cell_type == "markdown")
+        solution = folded(text, "solution")
+        code = solution and re.search(r"```python\n(.*?)```", solution, re.S)
+        found.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
+    return found
+
+
+def folded(text: str, title: str) -> str | None:
+    """The first folded part of a text whose title contains `title`."""
+    parts = ((summary, body) for summary, body in DETAILS.findall(text))
+    return next((body for summary, body in parts if title in summary.lower()), None)
