@@ -123,12 +123,13 @@ def resample(table: np.ndarray, seed: int = 0, times: int = 4000) -> np.ndarray:
     return np.einsum("td,di,ti->t", draws, table, items, optimize=True)
 
 
-def interval(table: Sequence | np.ndarray, seed: int = 0) -> Interval:
+def interval(table: Sequence | np.ndarray, nested: bool = False) -> Interval:
     """Mean with its 95 % interval over draws and questions.
 
     Takes booleans [draws, questions] (or [questions], one draw) or numbers [draws, questions] (or
     [draws], one each). Where booleans are all right or all wrong the bootstrap sees no spread, so
-    Clopper and Pearson's bounds for so many questions stand in.
+    Clopper and Pearson's bounds for so many questions stand in; `nested` says that each draw has
+    questions of its own, so that all of them count there.
     """
     table = np.asarray(table)
     shares = table.dtype == bool
@@ -136,11 +137,19 @@ def interval(table: Sequence | np.ndarray, seed: int = 0) -> Interval:
         table = table[None] if shares else table[:, None]
     mean = float(table.mean())
     if shares and mean in (0.0, 1.0):
-        questions = table.shape[1]
+        questions = table.size if nested else table.shape[1]
         bounds = binomtest(round(mean * questions), questions).proportion_ci()
         return Interval(mean, float(bounds.low), float(bounds.high))
-    low, high = np.percentile(resample(table, seed), (2.5, 97.5))
+    low, high = np.percentile(resample(table), (2.5, 97.5))
     return Interval(mean, min(mean, float(low)), max(mean, float(high)))  # rounding may cross it
+
+
+def ahead(gap: Interval, lead: float = 0.0) -> str:
+    """Who is surely ahead by more than `lead`, from the interval of weights minus prompt.
+
+    "weights" or "prompt", and "" where it is not sure.
+    """
+    return "weights" if gap.low > lead else "prompt" if gap.high < -lead else ""
 
 
 # Comparing ways

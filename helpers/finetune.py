@@ -43,8 +43,8 @@ from helpers import model as models
 from helpers.adapters import attach, change, require_bare, save
 from helpers.data import DataError, Example, Task, load_task, write_whole
 from helpers.model import LanguageModel, ModelError
+from helpers.packing import TRUNK, block_mask, common_length, groups, packable
 from helpers.prompts import PromptTooLong, Style, encode, plain
-from helpers.scoring import TRUNK, block_mask, common_length, groups, packable
 
 METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises

@@ -67,8 +67,8 @@ class Way:
 class Taught(NamedTuple):
     """What came of teaching: a model, and what stands before every query.
 
-    `tokens` went through training, in `wall` seconds and `processor` seconds. `note` says why
-    training ended early, if it did.
+    `tokens` went through training, in `wall` seconds and `processor` seconds, with the `losses` of
+    its steps in nats per token. `note` says why it ended early, if it did.
     """
 
     way: Way
@@ -79,6 +79,7 @@ class Taught(NamedTuple):
     tokens: int = 0
     wall: float = 0.0
     processor: float = 0.0
+    losses: Sequence[float] = ()
     note: str = ""
 
 
@@ -112,7 +113,8 @@ def teach(
         raise KeyboardInterrupt
     tokens = int(tuned.history.tokens.sum())
     spent = clock.wall, clock.processor
-    return Taught(way, tuned.lm, task, shown, style, tokens, *spent, tuned.note)
+    losses = tuned.history.loss
+    return Taught(way, tuned.lm, task, shown, style, tokens, *spent, losses, tuned.note)
 
 
 def ask(taught: Taught, queries: Sequence[str], room: int = ANSWER_TOKENS) -> list[str]:

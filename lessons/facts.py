@@ -7,27 +7,22 @@ other facts of the same kind that are taught as well, so a model that has only s
 at chance.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from helpers import finetune
-from helpers.data import DATA, DataError, Example, Task
-from helpers.teaching import RATES, RECIPE, train
+from helpers import finetune, teaching
+from helpers.compare import scored
+from helpers.data import DataError, Example, Task
 from helpers.model import LanguageModel
 from helpers.scoring import answer, score_options
-from helpers.study import bits
+from helpers.teaching import ALL, LORA, Taught, Way
 
 TASK = Task("facts", "{text} {label}\n", (), ())
-WAYS = ("forward", "paraphrase", "reversed")
+ASKED = ("forward", "paraphrase", "reversed")
 BLOCK = 4  # facts of one kind, each other's wrong answers
 PASSES = 16  # chosen by the training loss alone, on facts and seeds that no result uses
-
-
-def load(name: str = "invented_facts") -> list[dict]:
-    """The rows of `data/NAME.jsonl`, such as `invented_facts` or `emails`."""
-    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
+WEIGHTS = Way("weights", trained=ALL, passes=PASSES)
 
 
 def draw(known: Sequence[dict], count: int, seed: int) -> list[dict]:
@@ -83,28 +78,26 @@ def write(
 def recall(
     lm: LanguageModel,
     known: Sequence[dict],
-    method: str,
+    label: str,
     shown: Sequence[Example] = (),
-    ways: Sequence[str] = WAYS,
+    asked: Sequence[str] = ASKED,
 ) -> list[dict]:
-    """Ask for facts in all ways; a tidy row each for choosing and for writing.
+    """Ask for facts in all ways of asking; a row each for choosing and for writing.
 
-    `right` holds a 1 or 0 for each fact. `method` is put into the rows as it is.
+    `right` holds a 1 or 0 for each fact. `label` names the way of teaching in the rows.
     """
     rows = []
-    for way in ways:
+    for way in asked:
         truth = [right_answer(fact, way) for fact in known]
         written = np.array(write(lm, known, way, shown)) == np.array(truth)
-        both = {"choice": choose(lm, known, way, shown), "written": written}
-        for answered, right in both.items():
-            row = {"method": method, "asked": way, "answered": answered}
-            rows.append(row | {"accuracy": float(right.mean()), "right": bits(right)})
+        for measure, right in {"choice": choose(lm, known, way, shown), "written": written}.items():
+            rows.append({"way": label, "asked": way} | scored(right, measure))
     return rows
 
 
-def teach(lm: LanguageModel, examples: Sequence[Example], seed: int) -> finetune.Tuned:
+def teach(lm: LanguageModel, examples: Sequence[Example], seed: int) -> Taught:
     """Write examples into a new adapter: `PASSES` passes with the course's usual settings."""
-    return train(lm, TASK, examples, "lora", PASSES, seed)
+    return teaching.teach(lm, TASK, WEIGHTS, seed, examples)
 
 
 def train_on(
@@ -115,9 +108,9 @@ def train_on(
     A step takes the usual batch, or all examples where there are fewer.
     """
     encoded, rng = finetune.encode_examples(lm, task, examples), np.random.default_rng(seed)
-    plan, size = [], RECIPE["batch"]
+    plan, size = [], LORA.batch
     while len(plan) < steps:
         order = rng.permutation(len(encoded))
         cuts = range(0, len(order), size)
         plan += [(0, [encoded[i] for i in order[cut : cut + size]]) for cut in cuts]
-    yield from finetune.train_adapter(lm, plan[:steps], RATES["lora"], lambda step: 1.0)
+    yield from finetune.train_adapter(lm, plan[:steps], LORA.rate, lambda step: 1.0)

@@ -17,13 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from helpers.data import Example, Task
+from helpers.data import Example, Task, load_rows
 from helpers.model import LanguageModel
 from helpers.prompts import plain
 from helpers.scoring import generate
-from lessons import facts
 
-TASK = Task("clinic", "{text} => {label}\n", (), ())
+TEMPLATE = "{text} => {label}\n"
+TASK = Task("clinic", TEMPLATE, (), ())
 ORDERS = ("finding first", "plan first")
 CASES = ("as usual", "small letters", "name in capitals")
 OWN = ("opening", "ending", "doctor")  # features whose values in the test are never trained on
@@ -84,17 +84,17 @@ HOUSE = {
 @lru_cache
 def load() -> Clinic:
     """The contents of `data/clinic_notes.jsonl`."""
-    found = Clinic({}, {}, {})
-    for row in facts.load("clinic_notes"):
+    clinic = Clinic({}, {}, {})
+    for row in load_rows("clinic_notes"):
         if row["kind"] == "code":
-            found.codes[row["code"]] = row["phrase"]
+            clinic.codes[row["code"]] = row["phrase"]
         elif row["kind"] == "note":
             note = Note(row["patient"], row["code"], row["plan"])
-            found.notes.setdefault(row["split"], []).append(note)
+            clinic.notes.setdefault(row["split"], []).append(note)
         else:
-            by_split = found.styles.setdefault(row["feature"], {})
+            by_split = clinic.styles.setdefault(row["feature"], {})
             by_split.setdefault(row["split"], []).append(row["value"])
-    return found
+    return clinic
 
 
 def codebook() -> str:
@@ -129,10 +129,10 @@ def example(doctor: dict[str, str], note: Note) -> Example:
     return Example(str(note), write(doctor, note))
 
 
-def codes_right(note: Note, letter: str) -> bool:
-    """Whether the letter has the plain words of the note's code and of no other."""
-    said = {code for code, phrase in load().codes.items() if phrase in letter.lower()}
-    return said == {note.code}
+def codes_right(code: str, letter: str) -> bool:
+    """Whether the letter has the plain words of this code and of no other."""
+    named = {name for name, phrase in load().codes.items() if phrase in letter.lower()}
+    return named == {code}
 
 
 def style_right(doctor: dict[str, str], note: Note, letter: str) -> bool:
@@ -157,14 +157,14 @@ def rules(doctor: dict[str, str], note: Note, letter: str) -> dict[str, bool]:
         "capitals": letter == said if small else name in letter,
         "sign-off": said.endswith(doctor["ending"].format(doctor=doctor["doctor"]).lower()),
         "plan": plan in said,
-        "code": codes_right(note, letter),
+        "code": codes_right(note.code, letter),
     }
 
 
 def letters_right(visits: Sequence[Visit], letters: Sequence[str]) -> dict[str, list[bool]]:
     """For each of `MEASURES`, whether each letter is right; the letters stand as in `asked`."""
     pairs = list(zip(asked(visits), letters, strict=True))
-    codes = [codes_right(note, letter) for (_, note), letter in pairs]
+    codes = [codes_right(note.code, letter) for (_, note), letter in pairs]
     style = [style_right(doctor, note, letter) for (doctor, note), letter in pairs]
     both = [c and s for c, s in zip(codes, style, strict=True)]
     return dict(zip(MEASURES, (codes, style, both), strict=True))
@@ -209,10 +209,13 @@ def rules_kept(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     `rows` are those of a result that hold letters; where they name a doctor, "own" is the first of
     the draw and "other" the second.
     """
-    found = []
+    marks = []
     for row in rows[rows["measure"] == "both"].sort_values("draw").to_dict("records"):
         visits = draw(row["draw"])
         visits = [visits[row["doctor"] == "other"]] if "doctor" in row else visits
         pairs = zip(asked(visits), json.loads(row["said"]), strict=True)
-        found.append([rules(doctor, note, letter) for (doctor, note), letter in pairs])
-    return {rule: np.array([[one[rule] for one in some] for some in found]) for rule in found[0][0]}
+        marks.append([rules(doctor, note, letter) for (doctor, note), letter in pairs])
+    return {
+        rule: np.array([[kept[rule] for kept in letters] for letters in marks])
+        for rule in marks[0][0]
+    }

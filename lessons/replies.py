@@ -2,31 +2,25 @@
 
 The style is a few rules that a program can check, so a written reply is scored without a judge:
 which rules it keeps, whether the ticket's own facts stand in it, and whether its next step is the
-one that this shop takes in such a case. `python -m lessons.replies replies` makes the
-stored result.
+one that this shop takes in such a case.
 """
 
 import re
-import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from helpers.compare import interval
-from helpers.cost import clock
-from helpers.data import DataError, Example, Task, balanced_order
-from helpers.finetune import Tuned, tune
-from helpers.teaching import RATES, RECIPE
+from helpers.compare import bits, interval, right
+from helpers.cost import Clock
+from helpers.data import DataError, Example, Task, balanced_order, load_rows
 from helpers.model import LanguageModel
-from helpers.prompts import chat, count_tokens, plain
-from helpers.scoring import generate
-from helpers.study import bits, digest, unpacked
-from lessons.facts import load
-from lessons._plan import Plan, main
+from helpers.prompts import count_tokens
+from helpers.study import Study, digest
+from helpers.teaching import LORA, Way, ask, teach
 
-TASK = Task("replies", "Ticket: {text}\nReply: {label}\n\n", (), ())
+TEMPLATE = "Ticket: {text}\nReply: {label}\n\n"
 SIGN_OFF = "Kindly, the Wrenfold desk"
 MOST_WORDS = 40
 RULES = {
@@ -48,20 +42,8 @@ STEPS = {  # the word that tells a next step, and the case in which this shop ta
 FACTS = ("name", "order", "item")
 CHECKS = (*RULES, *FACTS, "step")  # what a stored reply's `right` tells, in this order
 
-METHODS = {  # pairs that are shown in the prompt, pairs that are trained on
-    "untaught": (0, 0),
-    "rules": (0, 0),
-    "prompt, 8": (8, 0),
-    "weights, 8": (0, 8),
-    "prompt, 64": (64, 0),
-    "weights, 64": (0, 64),
-}
 FEW_DRAWS = 3  # of what takes 64 pairs
-# By the training loss alone, on a draw that no result uses: with the course's usual batch of 8,
-# eight pairs still cost 1.3 nats a token after 16 passes, with batches of 2 half a nat after 8.
-BATCH, PASSES = 2, {8: 8, 64: 2}
 REPLY_TOKENS = 56  # the shop's longest reply has 50
-ROW_TOKENS = 4096  # in one pass; it bounds memory, not the result
 
 
 def instruction() -> str:
@@ -74,24 +56,54 @@ def instruction() -> str:
     )
 
 
-def pairs(known: Sequence[dict], split: str, kinds: Sequence[str] = ()) -> list[dict]:
-    """The rows of one split, of some kinds (by default all)."""
-    return [row for row in known if row["split"] == split and (not kinds or row["kind"] in kinds)]
+# By the training loss alone, on a draw that no result uses: with the course's usual batch of 8,
+# eight pairs still cost 1.3 nats a token after 16 passes, with batches of 2 half a nat after 8.
+SMALL_BATCHES = replace(LORA, batch=2)
+# Rules stand in the chat form: on training rows the model wrote empty replies to the plain one.
+WAYS = {
+    way.label: way
+    for way in (
+        Way("untaught"),
+        Way("rules", instruction=instruction(), in_turns=True),
+        Way("prompt, 8", shown=8),
+        Way("weights, 8", trained=8, passes=8, recipe=SMALL_BATCHES),
+        Way("prompt, 64", shown=64),
+        Way("weights, 64", trained=64, passes=2, recipe=SMALL_BATCHES),
+    )
+}
 
 
-def draw(known: Sequence[dict], count: int, seed: int) -> list[Example]:
-    """Draw `count` training pairs by seed, balanced over the next steps; a smaller draw is the
-    start of a larger one.
+@dataclass(frozen=True)
+class Desk(Task):
+    """Tickets with the replies that were wanted; an answer is told by the rules that it keeps."""
 
-    Raises `DataError` when there are not so many.
-    """
-    train_rows = pairs(known, "train")
-    if not 0 <= count <= len(train_rows):
-        raise DataError(f"There are {len(train_rows)} training pairs; {count} cannot be drawn.")
-    replies = {row["ticket"]: row["reply"] for row in train_rows}
-    tickets = [Example(row["ticket"], row["step"]) for row in train_rows]
-    drawn = balanced_order(tickets, list(STEPS), seed)[:count]
-    return [Example(one.text, replies[one.text]) for one in drawn]
+    tickets: Mapping[str, dict] = field(default_factory=dict)
+
+    def draw(self, shots: int, seed: int) -> list[Example]:
+        """Draw training pairs by seed, balanced over the next steps; a smaller draw is the start of
+        a larger one.
+
+        Raises `DataError` when there are not so many.
+        """
+        if not 0 <= shots <= len(self.train):
+            raise DataError(f"There are {len(self.train)} training pairs; {shots} cannot be drawn.")
+        by_step = [Example(pair.text, self.tickets[pair.text]["step"]) for pair in self.train]
+        drawn = balanced_order(by_step, list(STEPS), seed)[:shots]
+        return [Example(pair.text, self.tickets[pair.text]["reply"]) for pair in drawn]
+
+    def marks(self, example: Example, said: str) -> dict[str, bool]:
+        """What a written reply keeps: see `marks`."""
+        return marks(self.tickets[example.text], said)
+
+
+def load_desk() -> Desk:
+    """The pairs of `data/support_replies.jsonl`; held out are tickets of all kinds."""
+    rows = load_rows("support_replies")
+    splits = [
+        tuple(Example(row["ticket"], row["reply"]) for row in rows if row["split"] == split)
+        for split in ("train", "held_out")
+    ]
+    return Desk("replies", TEMPLATE, *splits, tickets={row["ticket"]: row for row in rows})
 
 
 def marks(row: dict, written: str) -> dict[str, bool]:
@@ -105,7 +117,7 @@ def marks(row: dict, written: str) -> dict[str, bool]:
     numbers = set(re.findall(r"\d{4,}", written))
     _, _, after = written.partition("Next step:")
     named = {word for word in STEPS if re.search(rf"\b{word}\b", after, re.I)}
-    found = (
+    kept = (
         written.startswith(greeting),
         numbers == ({order} if order else set())
         and (f"order {order}" in written.lower() or not order),
@@ -118,134 +130,86 @@ def marks(row: dict, written: str) -> dict[str, bool]:
         item.lower() in written.lower(),
         bool(after) and named == ({row["step"]} - {""}),
     )
-    return dict(zip(CHECKS, found, strict=True))
+    return dict(zip(CHECKS, kept, strict=True))
 
 
 def repeats(ticket: str, written: str, run: int = 5) -> bool:
     """Whether a reply holds so many words of its ticket in a row, in any case of letters."""
-    words, told = ticket.lower().split(), f" {' '.join(written.lower().split())} "
+    words, reply = ticket.lower().split(), f" {' '.join(written.lower().split())} "
     starts = range(len(words) - run + 1)
-    return any(f" {' '.join(words[i : i + run])} " in told for i in starts)
+    return any(f" {' '.join(words[i : i + run])} " in reply for i in starts)
 
 
-def prompts(
-    lm: LanguageModel, tickets: Sequence[str], shown: Sequence[Example] = (), rules: bool = False
-) -> list[str]:
-    """What the model reads for each ticket: `shown` pairs, then the ticket.
-
-    With `rules` the instruction stands first, in the model's own chat form where it has one: on
-    training rows it wrote empty replies to the plain form.
-    """
-    task = replace(TASK, instruction=instruction() if rules else "")
-    style = chat(lm.tokenizer) if rules and lm.tokenizer.chat_template else plain
-    return [style(task, shown, ticket) for ticket in tickets]
-
-
-def write(
-    lm: LanguageModel, tickets: Sequence[str], shown: Sequence[Example] = (), rules: bool = False
-) -> list[str]:
-    """The reply that the model writes to each ticket, in one line; the rest is as in `prompts`."""
-    asked = prompts(lm, tickets, shown, rules)
-    return generate(lm, asked, REPLY_TOKENS, budget=ROW_TOKENS)
-
-
-def teach(lm: LanguageModel, drawn: Sequence[Example], passes: int, seed: int) -> Tuned:
-    """Write pairs into a new adapter.
-
-    Raises `KeyboardInterrupt` when a person ends it, because half a training is no result.
-    """
-    usual = {"lr": RATES["lora"], "rank": RECIPE["rank"], "seed": seed}
-    tuned = tune(lm, TASK, drawn, "lora", passes, BATCH, **usual)
-    if tuned.interrupted:
-        raise KeyboardInterrupt
-    return tuned
-
-
-def measure(lm: LanguageModel, known: Sequence[dict], method: str, seed: int) -> list[dict]:
-    """Teach one draw by a method of `METHODS` and let it answer every held-out ticket; a row each.
+def measure(lm: LanguageModel, desk: Desk, way: Way, seed: int) -> list[dict]:
+    """Teach one draw in a way and let it answer every held-out ticket; a row each.
 
     `right` has a 1 or 0 for each of `CHECKS`. `teach` are the processor seconds of training, `ask`
     those of one reply on average, and `tokens` the length of the prompt.
     """
-    shots, trained = METHODS[method]
-    shown, rules = draw(known, shots, seed), method == "rules"
-    taught, spent = lm, 0.0
-    if trained:
-        drawn = draw(known, trained, seed)
-        tuned, _, spent = clock(lambda: teach(lm, drawn, PASSES[trained], seed))
-        taught = tuned.lm
-    asked = pairs(known, "held_out")
-    tickets = [row["ticket"] for row in asked]
-    replies, _, ask = clock(lambda: write(taught, tickets, shown, rules))
-    read = [count_tokens(lm.tokenizer, one) for one in prompts(lm, tickets, shown, rules)]
-    return [
-        {"id": row["id"], "kind": row["kind"], "right": bits(marks(row, said).values())}
-        | {"teach": spent, "ask": ask / len(asked), "tokens": tokens, "written": said}
-        for row, said, tokens in zip(asked, replies, read, strict=True)
-    ]
+    taught = teach(lm, desk, way, seed)
+    tickets = [pair.text for pair in desk.held_out]
+    with Clock() as clock:
+        replies = ask(taught, tickets, REPLY_TOKENS)
+    rows = []
+    for pair, said in zip(desk.held_out, replies, strict=True):
+        prompt = taught.style(taught.task, taught.demonstrations, pair.text)
+        ticket, kept = desk.tickets[pair.text], list(desk.marks(pair, said).values())
+        checked = {"measure": "checks", "right": bits(kept), "value": float(np.mean(kept))}
+        spent = {"teach": taught.processor, "ask": clock.processor / len(tickets)}
+        spent |= {"tokens": count_tokens(lm.tokenizer, prompt), "written": said}
+        rows.append({"id": ticket["id"], "kind": ticket["kind"]} | checked | spent)
+    return rows
 
 
 def kept(
-    results: pd.DataFrame, method: str, checks: Sequence[str], kinds: Sequence[str] = ("ordinary",)
+    results: pd.DataFrame, way: str, checks: Sequence[str], kinds: Sequence[str] = ("ordinary",)
 ) -> np.ndarray:
-    """What the stored replies of a method keep, as a boolean array [draws, tickets, checks].
+    """What the stored replies of a way keep, as a boolean array [draws, tickets, checks].
 
-    Raises `DataError` when the results hold nothing of the method.
+    Raises `DataError` when the results hold nothing of the way.
     """
-    rows = results[(results["method"] == method) & results["kind"].isin(kinds)]
-    if rows.empty:
-        raise DataError(f"These results hold nothing of {method!r}.")
-    rows = rows.sort_values(["draw", "id"])
-    found = unpacked(rows["right"]).reshape(rows["draw"].nunique(), -1, len(CHECKS))
-    return found[:, :, [CHECKS.index(check) for check in checks]]
+    rows = right(results.sort_values(["draw", "id"]), way=way, kind=list(kinds))
+    rows = rows.reshape(len(rows), -1, len(CHECKS))
+    return rows[:, :, [CHECKS.index(check) for check in checks]]
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each method: shares of ordinary replies with their intervals, and mean costs.
+    """A row for each way: shares of ordinary replies with their intervals, and mean costs.
 
     `hostile or odd` is the share of such tickets whose reply keeps all rules, `worst` the share of
     ordinary ones in the worst draw. Seconds are a processor's.
     """
-    found = {}
-    for method, rows in results.groupby("method", sort=False):
-        style = kept(results, method, list(RULES)).all(2)
-        hard = kept(results, method, list(RULES), ("hostile", "odd")).all(2)
-        facts = kept(results, method, FACTS).all(2)
-        step = kept(results, method, ["step"])[:, :, 0]
-        shares = {"all rules": style, "facts": facts, "step fits": step, "hostile or odd": hard}
-        told = {
-            name: "{:.2f} ({:.2f} to {:.2f})".format(*interval(x)) for name, x in shares.items()
-        }
-        told |= {"worst": f"{style.mean(1).min():.2f}", "draws": len(style)}
-        told |= {
+    lines = {}
+    for way, rows in results.groupby("way", sort=False):
+        style = kept(results, way, list(RULES)).all(2)
+        hard = kept(results, way, list(RULES), ("hostile", "odd")).all(2)
+        shares = {"all rules": style, "facts": kept(results, way, FACTS).all(2)}
+        shares |= {"step fits": kept(results, way, ["step"])[:, :, 0], "hostile or odd": hard}
+        lines[way] = {name: str(interval(share)) for name, share in shares.items()} | {
+            "worst": f"{style.mean(1).min():.2f}",
+            "draws": len(style),
             "teach (s)": round(rows["teach"].mean()),
             "reply (s)": round(rows["ask"].mean(), 2),
+            "prompt tokens": round(rows["tokens"].mean()),
         }
-        found[method] = told | {"prompt tokens": round(rows["tokens"].mean())}
-    return pd.DataFrame(found).T
+    return pd.DataFrame(lines).T
 
 
-def replies_plan(lm: LanguageModel, draws: int) -> Plan:
-    """Every method on every draw: what is not taught once, what takes 64 pairs on few draws."""
-    known = load("support_replies")
-    cells = [{"draw": 0, "method": method} for method in ("untaught", "rules")]
-    for sizes, count in (((8,), draws), ((64,), min(draws, FEW_DRAWS))):
-        for d in range(count):
-            names = [name for name, uses in METHODS.items() if max(uses) in sizes]
-            cells += [{"draw": d, "method": name} for name in names]
-    settings = {"rate": RATES["lora"], "rank": RECIPE["rank"], "batch": BATCH}
-    settings |= {"passes": {str(n): passes for n, passes in PASSES.items()}}
-    settings |= {"reply_tokens": REPLY_TOKENS, "template": TASK.template, "told": instruction()}
-    data = digest(*known)
+def replies_study(lm: LanguageModel, draws: int) -> Study:
+    """Every way on every draw: what is not taught once, what takes 64 pairs on few draws."""
+    desk = load_desk()
+    cells = [{"draw": 0, "way": way} for way in ("untaught", "rules")]
+    for size, count in ((8, draws), (64, min(draws, FEW_DRAWS))):
+        names = [way.label for way in WAYS.values() if max(way.shown, way.trained) == size]
+        cells += [{"draw": d, "way": name} for d in range(count) for name in names]
+    settings = {"rate": LORA.rate, "rank": LORA.rank, "batch": SMALL_BATCHES.batch}
+    trained = {str(way.trained): way.passes for way in WAYS.values() if way.trained}
+    settings |= {"passes": trained, "reply_tokens": REPLY_TOKENS, "template": TEMPLATE}
+    settings |= {"told": instruction()}
+    data = digest(*load_rows("support_replies"))
     settled = {"task": "replies", "questions": len(CHECKS), "data": data, "settings": settings}
 
-    def work(draw: int, method: str) -> list[dict]:
-        return measure(lm, known, method, draw)
+    def work(draw: int, way: str) -> list[dict]:
+        return measure(lm, desk, WAYS[way], draw)
 
-    return Plan(cells, work, settled, ["draw", "teach", "ask", "tokens"])
-
-
-PLANS = {"replies": replies_plan}
-
-if __name__ == "__main__":
-    sys.exit(main("replies", PLANS))
+    return Study("replies", cells, work, settled, ["draw", "teach", "ask", "tokens"])

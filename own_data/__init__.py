@@ -1,6 +1,6 @@
 """One's own data: read any labelled CSV, plan what fits the time, measure, advise, report.
 
-`compare_own` is the whole way; `python -m helpers.compare FILE.csv` calls it.
+`compare_own` is the whole way; `python -m own_data FILE.csv` calls it.
 """
 
 import time
@@ -9,13 +9,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.teaching import SHOWN
 from helpers.model import LanguageModel
+from helpers.teaching import SEEN
 from own_data import planning, report
 from own_data.advice import Advice, advise
 from own_data.planning import Plan
-from own_data.reading import OwnData, read_own, shorten
-from own_data.words import label_words
+from own_data.reading import OwnData, label_words, read_own, shorten
 
 __all__ = ["Comparison", "OwnData", "compare_own", "label_words", "read_own"]
 
@@ -41,12 +40,12 @@ def compare_own(
     minutes: float = 5,
     draws: int | None = None,
     command: str = "",
-    shown: int = SHOWN,
+    seen: int = SEEN,
 ) -> Comparison:
     """Compare the ways to teach on one's own data within some minutes, and report in a folder.
 
     Rows are stored as they come, so an interrupted call goes on where it was. Without `draws`, as
-    many as fit are made, from 3 to 10. With fewer examples `shown` in training it is a quick look:
+    many as fit are made, from 3 to 10. With fewer examples `seen` in training it is a quick look:
     see `planning.plan`. Raises `DataError` when the time is too short or the folder cannot be
     written to.
     """
@@ -56,7 +55,7 @@ def compare_own(
 
     def new() -> Plan:
         speed = planning.trial(lm, own.task)
-        return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws, shown)
+        return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws, seen)
 
     planned = planning.settled_plan(folder, lm, own.task, new)
     print(planning.told(planned, own.task))

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers.compare import Difference, difference, summary
+from helpers.compare import Difference, ahead, difference, summary
 from helpers.cost import break_even, fine_tuning_cost, in_context_cost
-from helpers.teaching import RECIPE
 from helpers.model import LanguageModel
+from helpers.teaching import LORA
 
 WEIGHTS = "lora"
 PROMPTS = ("in-context", "in-context, calibrated", "in-context, nearest")
@@ -37,17 +37,17 @@ class Advice(NamedTuple):
 
 
 def advise(lm: LanguageModel, results: pd.DataFrame, shots: int) -> Advice:
-    """Recommend a way for the task of `results` (`compare.measure`'s rows, at one number of shots).
+    """Recommend a way for the task of `results` (`study.curves`' rows, at one number of shots).
 
     The best of several prompts, or of two ways, was chosen by the very numbers that are compared,
     so its lead is a little flattered; the last reason says so.
     """
-    means = summary(results).set_index("method")["mean"]
+    means = summary(results).set_index("way")["mean"]
     prompt = _best(means, PROMPTS)
     best = _best(means, (WEIGHTS, prompt))
 
     def over(other: str, way: str = best) -> Difference:
-        return difference(results, way, other, shots)
+        return difference(results, way, other, shots=shots)
 
     untaught = _best(means, ASKED_ONLY)
     if over("majority").low <= 0:
@@ -68,33 +68,33 @@ def advise(lm: LanguageModel, results: pd.DataFrame, shots: int) -> Advice:
 def _between(lm, results, shots, prompt: str, gap: Difference) -> Advice:
     """Weights or prompt, where both are worth their while."""
     reasons = [_told(WEIGHTS, prompt, gap)]
-    if gap.low > 0:
-        choice = "Fine-tune"
-    elif gap.high < 0:
-        choice = "Put examples into the prompt"
-    else:
-        choice = "Put examples into the prompt, for now"
+    choice = {
+        "weights": "Fine-tune",
+        "prompt": "Put examples into the prompt",
+        "": "Put examples into the prompt, for now",
+    }[ahead(gap)]
+    if not ahead(gap):
         reasons.append("The two cannot be told apart here, and a prompt is changed in a moment.")
     return Advice(choice, [*reasons, _even(lm, results, prompt), _caution(results)])
 
 
 def _even(lm: LanguageModel, results: pd.DataFrame, prompt: str) -> str:
     """From how many queries on weights compute less than the prompt."""
-    rows = results.groupby("method")[["taught_tokens", "prefix_tokens", "query_tokens"]].mean()
+    rows = results.groupby("way")[["taught_tokens", "prefix_tokens", "query_tokens"]].mean()
     taught, query = rows.loc[WEIGHTS, "taught_tokens"], rows.loc[WEIGHTS, "query_tokens"]
-    weights = fine_tuning_cost(lm, taught, taught / 4, query, RECIPE["rank"])
+    weights = fine_tuning_cost(lm, taught, taught / 4, query, LORA.rank)
     shown = rows.loc[prompt, "prefix_tokens"]
     anew, kept = (in_context_cost(lm, shown, query, cached) for cached in (False, True))
-    found = [
+    evens = [
         break_even(weights.teach_flops, weights.ask_flops, other.teach_flops, other.ask_flops)
         for other in (anew, kept)
     ]
-    told = [f"{number:,.0f} queries" if math.isfinite(number) else "never" for number in found]
+    from_on = [f"{number:,.0f} queries" if math.isfinite(number) else "never" for number in evens]
     if prompt == "in-context, nearest":  # chosen for each query, so nothing can be kept
-        return f"Counted in FLOPs, weights are cheaper from {told[0]} on."
+        return f"Counted in FLOPs, weights are cheaper from {from_on[0]} on."
     return (
-        f"Counted in FLOPs, weights are cheaper from {told[0]} on where every query reads the "
-        f"prompt anew, and from {told[1]} on where it is read once and kept."
+        f"Counted in FLOPs, weights are cheaper from {from_on[0]} on where every query reads the "
+        f"prompt anew, and from {from_on[1]} on where it is read once and kept."
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,28 +11,28 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from helpers.compare import measure
-from helpers.cost import clock, forward_flops, in_pieces, training_flops
+from helpers import study
+from helpers.cost import Clock, forward_flops, in_pieces, training_flops
 from helpers.data import DataError, Task, texts, write_whole
 from helpers.finetune import tune
-from helpers.teaching import NEIGHBOURS, RATES, RECIPE, SHOWN
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import score_labels
 from helpers.study import digest
+from helpers.teaching import LORA, NEIGHBOURS, SEEN
 
 ALL = ("majority", "zero-shot", "in-context", "nearest", "lora", "tfidf")
 QUICKER = tuple(name for name in ALL if name != "nearest")  # it shares no demonstrations
-# Examples of a draw, questions, and examples shown in training: the first that fits is taken.
+# Examples of a draw, questions, and examples seen in training: the first that fits is taken.
 SIZES = (
-    (256, 96, SHOWN),
-    (128, 96, SHOWN),
-    (64, 64, SHOWN),
-    (64, 48, SHOWN // 2),
-    (32, 48, SHOWN // 2),
-    (32, 32, SHOWN // 4),
-    (16, 32, SHOWN // 4),
-    (8, 24, SHOWN // 8),
+    (256, 96, SEEN),
+    (128, 96, SEEN),
+    (64, 64, SEEN),
+    (64, 48, SEEN // 2),
+    (32, 48, SEEN // 2),
+    (32, 32, SEEN // 4),
+    (16, 32, SEEN // 4),
+    (8, 24, SEEN // 8),
 )
 FEW, MANY = 3, 10  # draws: at least, and at most, where their number is not given
 MARGIN = 0.85  # share of the time that is planned for
@@ -46,36 +47,37 @@ class Speed(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A comparison: its methods, draws, examples of a draw, questions, examples shown in training.
+    """A comparison: its ways, draws, examples of a draw, questions, examples seen in training.
 
     `seconds` are expected for one draw.
     """
 
-    methods: tuple[str, ...]
+    ways: tuple[str, ...]
     draws: int
     shots: int
     items: int
-    shown: int
+    seen: int
     seconds: float
 
 
 def trial(lm: LanguageModel, task: Task) -> Speed:
     """Train two steps and ask a few questions, to see how fast it goes. Takes some seconds."""
     drawn, asked = task.draw(min(TRIED, len(task.train)), 0), texts(task.held_out[:TRIED])
-    tuned = tune(lm, task, drawn, epochs=2, lr=RATES["lora"], **RECIPE)
+    tuned = tune(lm, task, drawn, replace(LORA, passes=2))
     taught = float(tuned.history.tokens.sum())
     training = tuned.history.seconds.sum() / training_flops(lm, taught, told=taught / 4)
-    _, wall, _ = clock(lambda: score_labels(lm, task, drawn, asked))
+    with Clock() as clock:
+        score_labels(lm, task, drawn, asked)
     shown, query = _lengths(lm, task)
-    reading = wall / _asking_flops(lm, len(drawn) * shown, query, len(asked))
+    reading = clock.wall / _asking_flops(lm, len(drawn) * shown, query, len(asked))
     return Speed(reading, training)
 
 
 def expected(
-    lm: LanguageModel, task: Task, speed: Speed, methods: Sequence[str], size: Sequence[int]
+    lm: LanguageModel, task: Task, speed: Speed, ways: Sequence[str], size: Sequence[int]
 ) -> float:
     """Seconds for one draw of a size: a triple of `SIZES`."""
-    shots, items, shown = size
+    shots, items, seen = size
     each, query = _lengths(lm, task)
     asking = {
         "zero-shot": _asking_flops(lm, 0, query, items),
@@ -83,8 +85,8 @@ def expected(
         "nearest": items * forward_flops(lm, min(NEIGHBOURS, shots) * each + query),
         "lora": _asking_flops(lm, 0, query, items),
     }
-    read = sum(asking.get(name, 0) for name in methods)
-    trained = training_flops(lm, shown * each, told=shown) if "lora" in methods else 0
+    read = sum(asking.get(name, 0) for name in ways)
+    trained = training_flops(lm, seen * each, told=seen) if "lora" in ways else 0
     return read * speed.reading + trained * speed.training
 
 
@@ -94,27 +96,27 @@ def plan(
     speed: Speed,
     seconds: float,
     draws: int | None = None,
-    shown: int = SHOWN,
+    seen: int = SEEN,
 ) -> Plan:
     """The largest comparison of `SIZES` that fits into `seconds`, with all its draws.
 
     Without a number of draws it takes as many as fit, from `FEW` to `MANY`. A draw is no larger
-    than what a prompt can hold, so that both ways get the same. Fewer than `SHOWN` examples
-    `shown` in training ask for a quick look: only sizes that show no more are taken, or the
+    than what a prompt can hold, so that both ways get the same. Fewer than `SEEN` examples
+    `seen` in training ask for a quick look: only sizes that show no more are taken, or the
     smallest, and the nearest examples, dear to ask, are left out. Raises `DataError` when not even
     that fits.
     """
     if draws is not None and draws < 1:
         raise DataError(f"A comparison needs at least 1 draw, not {draws}.")
     most = min(len(task.train), _held_by_prompt(lm, task))
-    for size in [size for size in SIZES if size[2] <= shown] or SIZES[-1:]:
+    for size in [size for size in SIZES if size[2] <= seen] or SIZES[-1:]:
         shots, items = min(size[0], most), min(size[1], len(task.held_out))
-        for methods in (ALL, QUICKER) if shown >= SHOWN else (QUICKER,):
-            each = expected(lm, task, speed, methods, (shots, items, size[2]))
+        for ways in (ALL, QUICKER) if seen >= SEEN else (QUICKER,):
+            each = expected(lm, task, speed, ways, (shots, items, size[2]))
             fits = int(MARGIN * seconds / each)
             if fits >= (draws or FEW):
                 chosen = draws or min(MANY, fits)
-                return Plan(methods, chosen, shots, items, size[2], each)
+                return Plan(ways, chosen, shots, items, size[2], each)
     needed = each * (draws or FEW) / MARGIN / 60
     raise DataError(
         f"There is too little time: the smallest comparison of {draws or FEW} draws takes about "
@@ -125,7 +127,7 @@ def plan(
 def carry_out(
     lm: LanguageModel, task: Task, planned: Plan, out: str | Path, deadline: float
 ) -> pd.DataFrame:
-    """Carry the plan out, draw by draw, into the CSV file `out`; rows as of `compare.measure`.
+    """Carry the plan out, draw by draw, into the CSV file `out`; rows as of `study.curves`.
 
     No draw is begun that would not end before `deadline` (of `time.monotonic`), but one is made in
     any case. A second call goes on where the first was interrupted.
@@ -136,16 +138,10 @@ def carry_out(
         began = time.monotonic()
         if done and began + slowest > deadline:
             break
-        rows = measure(
-            lm,
-            task,
-            [planned.shots],
-            done + 1,
-            planned.methods,
-            planned.items,
-            out,
-            planned.shown,
+        curve = study.curves(
+            lm, task, [planned.shots], done + 1, planned.items, planned.ways, planned.seen
         )
+        rows = study.carry_out(curve, lm, out)
         slowest = max(slowest if done else 0, time.monotonic() - began)
     return rows
 
@@ -153,11 +149,11 @@ def carry_out(
 def told(planned: Plan, task: Task) -> str:
     """What a plan compares, in words."""
     left = len(task.train) - planned.shots
-    less = " (fewer than usual, to save time)" if planned.shown < SHOWN else ""
+    less = " (fewer than usual, to save time)" if planned.seen < SEEN else ""
     return (
         f"{planned.draws} draws of {planned.shots} examples with {len(task.labels)} labels, the "
         f"same for every way, and {planned.items} other questions. Training shows "
-        f"{max(planned.shown, planned.shots)} examples in all passes together{less}. "
+        f"{max(planned.seen, planned.shots)} examples in all passes together{less}. "
         f"{left} examples are left over."
     )
 
@@ -169,7 +165,7 @@ def settled_plan(folder: Path, lm: LanguageModel, task: Task, make) -> Plan:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
         if kept.pop("data") == key:
-            taken_up = Plan(**kept | {"methods": tuple(kept["methods"])})
+            taken_up = Plan(**kept | {"ways": tuple(kept["ways"])})
             print(f"Going on with the plan in {folder}; another folder (--out) starts anew.")
             return taken_up
     except (OSError, ValueError, KeyError, TypeError):
@@ -181,8 +177,8 @@ def settled_plan(folder: Path, lm: LanguageModel, task: Task, make) -> Plan:
 
 def _lengths(lm: LanguageModel, task: Task, most: int = 100) -> tuple[float, float]:
     """Mean tokens of a demonstration, and of a question with all its labels."""
-    some = task.train[:: max(1, len(task.train) // most)]
-    shown = np.mean([count_tokens(lm.tokenizer, plain(task, [e], "")) for e in some])
+    sample = task.train[:: max(1, len(task.train) // most)]
+    shown = np.mean([count_tokens(lm.tokenizer, plain(task, [e], "")) for e in sample])
     bare = count_tokens(lm.tokenizer, plain(task, [], ""))
     words = sum(count_tokens(lm.tokenizer, f" {task.word(label)}") for label in task.labels)
     return float(shown) - bare, float(shown) + words

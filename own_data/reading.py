@@ -4,13 +4,16 @@ Nothing is left out or changed in silence: `OwnData.notes` says it, a sentence e
 is that of a spreadsheet, whose header is row 1.
 """
 
+import csv
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from charset_normalizer import from_bytes
 from transformers import PreTrainedTokenizerBase
 
 from helpers.data import (
@@ -19,14 +22,15 @@ from helpers.data import (
     Task,
     balanced_order,
     check_columns,
+    read_bytes,
     read_table,
 )
-from own_data.words import label_words, plain_words
 
 LEAST = 4  # rows of a label: two to learn from, two to be asked
 MOST_LABELS = 64  # every question is scored with every label
 HELD_OUT = 0.4  # share of each label's rows
 MOST_TOKENS = 256  # of a text
+SEPARATORS, SNIFFED = ",;\t|", 10_000  # and how many characters are looked at
 TEXT_NAMES = (
     "text",
     "message",
@@ -67,9 +71,9 @@ class Row(NamedTuple):
 
 
 def read_own(path: str | Path, text: str | None = None, label: str | None = None) -> OwnData:
-    """Read any labelled CSV file as a task for `compare.measure`.
+    """Read any labelled CSV file as a task for `study.curves`.
 
-    The separator is found out, and so are the columns `text` and `label` where they are not named;
+    Encoding and separator are found out, and so are the columns `text` and `label` where they are not named;
     other columns are not used, not even one that tells examples from questions.
     Rows without a text or a label, contradicting ones, doubles and labels with fewer than `LEAST`
     rows are left out. Of each label's rows, `HELD_OUT` are kept for questions (drawn with seed 0).
@@ -78,11 +82,12 @@ def read_own(path: str | Path, text: str | None = None, label: str | None = None
     fewer than two labels with enough rows, or labels that hardly ever come back.
     """
     path = Path(path)
-    header, table = read_table(path, None)
+    content, notes = decoded(path)
+    header, table = read_table(path, content, separator_of(content))
     if not table:
         raise DataError(f"{path} holds no rows below its header: add labelled examples.")
     text, label = _columns(path, header, [row for _, row in table], text, label)
-    notes = _unused(header, (text, label))
+    notes += _unused(header, (text, label))
     rows = _usable([row for _, row in table], text, label, notes)
     rows = _same_spelling(rows, notes)
     rows = _once(rows, notes)
@@ -92,6 +97,32 @@ def read_own(path: str | Path, text: str | None = None, label: str | None = None
     words = label_words(labels)
     template = f"{_named(text)}: {{text}}\n{_named(label)}: {{label}}\n\n"
     return OwnData(Task(path.stem, template, train, held_out, tuple(labels), words), notes)
+
+
+def decoded(path: Path) -> tuple[str, list[str]]:
+    """A file's text, with a note where it is not in UTF-8 and its encoding was found out.
+
+    Raises `DataError` when it cannot be read or is no text.
+    """
+    content = read_bytes(path)
+    try:
+        return content.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        best = from_bytes(content).best()
+    if best is None:
+        raise DataError(f"{path} is no text in any known encoding: save it as CSV in UTF-8.")
+    return str(best).removeprefix("\ufeff"), [f"Not in UTF-8: read as {best.encoding}."]
+
+
+def separator_of(content: str) -> str:
+    """The separator of a CSV file, of those in use; that of the header, where it is not clear."""
+    header = content.split("\n", 1)[0]
+    usual = max(SEPARATORS, key=header.count)
+    try:
+        sniffed = csv.Sniffer().sniff(content[:SNIFFED], SEPARATORS).delimiter
+    except csv.Error:
+        return usual
+    return sniffed if sniffed in header else usual
 
 
 def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_TOKENS) -> OwnData:
@@ -162,14 +193,14 @@ def _unused(header: Sequence[str], used: Sequence[str]) -> list[str]:
 
 def _usable(rows: Sequence[dict], text: str, label: str, notes: list[str]) -> list[Row]:
     """The rows that have a text, a label, and no more cells than columns."""
-    found, missing, torn = [], [], []
+    usable, missing, torn = [], [], []
     for number, row in enumerate(rows, 2):
         said = " ".join((row[text] or "").split())  # a line break would end the demonstration
         named = " ".join((row[label] or "").split())
         if None in row:
             torn.append(number)
         elif said and named:
-            found.append(Row(number, said, named))
+            usable.append(Row(number, said, named))
         else:
             missing.append(number)
     if missing:
@@ -179,7 +210,7 @@ def _usable(rows: Sequence[dict], text: str, label: str, notes: list[str]) -> li
             f"Left out, because there are more cells than columns (a text with a separator needs "
             f"quotation marks): {_numbers(torn)}."
         )
-    return found
+    return usable
 
 
 def _same_spelling(rows: list[Row], notes: list[str]) -> list[Row]:
@@ -259,3 +290,32 @@ def _numbers(rows: Sequence[int], most: int = 10) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
+
+
+# The words that a model reads and writes for a label
+
+
+def label_words(labels: Sequence[str]) -> dict[str, str]:
+    """For each label the words that the model reads and writes for it.
+
+    `billing_issue`, `BillingIssue` and `billing-issue` become "billing issue"; codes and numbers
+    stay as they are. Where two labels would get the same words, they keep their names. Where one
+    word begins another (`refund`, `refund request`), the shorter would always be likelier, so all
+    are put between quotation marks.
+    """
+    words = {label: plain_words(label) for label in labels}
+    twice = {word for word, count in Counter(words.values()).items() if count > 1}
+    words = {label: label if word in twice else word for label, word in words.items()}
+    if any(longer.startswith(word) for word, longer in pairwise(sorted(words.values()))):
+        words = {label: f'"{word}"' for label, word in words.items()}
+    return words
+
+
+def plain_words(name: str) -> str:
+    """A label's name as words: its parts apart, and small where they are no code."""
+    name = name.removeprefix("__label__")
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    parts = " ".join(re.sub(r"[_/]+|(?<=[^\W\d])-(?=[^\W\d])", " ", parts).split())
+    if any(letter.isdigit() for letter in parts) or (parts == name and parts.isupper()):
+        return parts or name
+    return parts.lower() or name

@@ -2,72 +2,78 @@
 
 import base64
 import io
-from html import escape
 from pathlib import Path
 
 import pandas as pd
+from jinja2 import Environment
 
 from helpers import plots
-from helpers.compare import summary
+from helpers.compare import Interval, summary
 from helpers.data import write_whole
 from own_data.advice import NAMES, Advice
 from own_data.reading import OwnData
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
+PAGE = Environment(autoescape=True).from_string(
+    """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-body {{ font: 16px/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem .2rem 0; text-align: left }}
-tr {{ border-bottom: 1px solid #ccc }} img {{ max-width: 100% }} code {{ background: #eee }}
+body { font: 16px/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
+tr { border-bottom: 1px solid #ccc } img { max-width: 100% } code { background: #eee }
 </style></head><body>
-<h1>{title}</h1>
-<h2>{choice}</h2>
-{reasons}
-<h2>What was compared</h2>
-<p>{compared}</p>
-{table}
-<img src="data:image/png;base64,{picture}" alt="{sentence}">
-<p>{sentence}</p>
+<h1>{{ title }}</h1>
+<h2>{{ advice.choice }}</h2>
+{% for reason in advice.reasons %}<p>{{ reason }}</p>
+{% endfor %}<h2>What was compared</h2>
+<p>{{ compared }}</p>
+<table><thead><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
+{% for row in table.itertuples(index=False) %}<tr>{% for cell in row %}<td>{{ cell }}</td>
+{% endfor %}</tr>
+{% endfor %}</tbody></table>
+<img src="data:image/png;base64,{{ picture }}" alt="{{ sentence }}">
+<p>{{ sentence }}</p>
 <h2>About the file</h2>
-{notes}
-<h2>To make this again</h2>
-<p><code>{command}</code></p>
+{% for note in notes %}<p>{{ note }}</p>
+{% endfor %}<h2>To make this again</h2>
+<p><code>{{ command }}</code></p>
 </body></html>
 """
+)
 
 
 def findings(results: pd.DataFrame) -> pd.DataFrame:
-    """The comparison as a table to read: a row per method, the best first."""
-    found = summary(results).sort_values("mean", ascending=False)
+    """The comparison as a table to read: a row per way, the best first."""
+    best_first = summary(results).sort_values("mean", ascending=False)
     asked = len(results["right"].iloc[0])
     rows = {
-        "way": [NAMES.get(name, name) for name in found["method"]],
-        "right answers": [
-            f"{mean:.2f} ({low:.2f} to {high:.2f})"
-            for mean, low, high in zip(found["mean"], found["low"], found["high"], strict=True)
-        ],
-        "worst draw": found["worst"].map("{:.2f}".format),
-        "seconds to teach": found["teach_seconds"].map("{:.1f}".format),
-        "seconds per question": (found["ask_seconds"] / asked).map("{:.3f}".format),
+        "way": [NAMES.get(name, name) for name in best_first["way"]],
+        "right answers": [str(share) for share in _intervals(best_first).values()],
+        "worst draw": best_first["worst"].map("{:.2f}".format),
+        "seconds to teach": best_first["teach_seconds"].map("{:.1f}".format),
+        "seconds per question": (best_first["ask_seconds"] / asked).map("{:.3f}".format),
     }
     return pd.DataFrame(rows).set_index("way")
 
 
+def _intervals(means: pd.DataFrame) -> dict[str, Interval]:
+    """The interval of each way, by its name in words."""
+    bounds = means[["way", "mean", "low", "high"]].itertuples(index=False, name=None)
+    return {NAMES.get(name, name): Interval(*three) for name, *three in bounds}
+
+
 def drawn(results: pd.DataFrame) -> tuple[bytes, str]:
     """The figure as PNG, and its sentence."""
-    found = summary(results).sort_values("mean")
-    names = [NAMES.get(name, name) for name in found["method"]]
-    bounds = found[["mean", "low", "high"]].itertuples(index=False, name=None)
-    values = dict(zip(names, bounds, strict=True))
-    best = names[-1]
-    figure = plots.ranking(values, f"Most often right here: {best}", "share of right answers")
+    shares = _intervals(summary(results).sort_values("mean", ascending=False))
+    best, share = next(iter(shares.items()))
+    panels = {"": {"": shares}}
+    title = f"Most often right here: {best}"
+    figure = plots.whiskers_drawn(panels, title, x="share of right answers", form="rows")
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=120)
     plots.plt.close(figure)
-    mean, low, high = values[best]
-    sentence = f"The most often right way, {best}, is right in {mean:.2f} ({low:.2f} to {high:.2f})"
-    return content.getvalue(), f"{sentence} of the questions; lines are 95 % intervals."
+    sentence = f"The most often right way, {best}, is right in {share} of the questions"
+    return content.getvalue(), f"{sentence}; lines are 95 % intervals."
 
 
 def write(
@@ -81,17 +87,15 @@ def write(
     picture, sentence = drawn(results)
     table = findings(results)
     paths = [folder / name for name in ("table.csv", "figure.png", "report.html")]
-    notes = own.notes or ["Every row was used."]
-    page = PAGE.format(
-        title=escape(f"Two ways to teach a model: {own.task.name}"),
-        choice=escape(advice.choice),
-        reasons="\n".join(f"<p>{escape(reason)}</p>" for reason in advice.reasons),
-        compared=escape(compared),
-        table=table.reset_index().to_html(index=False, border=0),
+    page = PAGE.render(
+        title=f"Two ways to teach a model: {own.task.name}",
+        advice=advice,
+        compared=compared,
+        table=table.reset_index(),
         picture=base64.b64encode(picture).decode(),
-        sentence=escape(sentence),
-        notes="\n".join(f"<p>{escape(note)}</p>" for note in notes),
-        command=escape(command),
+        sentence=sentence,
+        notes=own.notes or ["Every row was used."],
+        command=command,
     )
     write_whole(paths[0], table.to_csv(lineterminator="\n"))
     write_whole(paths[1], picture)
