@@ -50,7 +50,6 @@ def pytest_configure(config):
     config.add_cleanup(scratch.cleanup)
     config.stash[SCRATCH] = Path(scratch.name)
     config.stash[USES] = defaultdict(Use)
-    os.environ.setdefault("COURSE_MEMORY", "2e9")  # the smallest machine that lessons are for
     # A person's own start-up files must not decide whether the lessons run.
     os.environ["IPYTHONDIR"] = str(Path(scratch.name) / "ipython")
 
@@ -99,7 +98,9 @@ class Lesson(IPyNbFile):
         return more
 
     def setup(self):
-        super().setup()
+        with pytest.MonkeyPatch.context() as patch:  # the smallest machine that lessons are for
+            patch.setenv("COURSE_MEMORY", "2e9")
+            super().setup()
         self.kernel.await_reply = patient(self.kernel.await_reply, self.config)
 
 

@@ -50,7 +50,7 @@ METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 IGNORED = -100  # a target that the loss leaves out
 COLUMNS = ("step", "epoch", "loss", "lr", "tokens", "seconds", "grad_norm")
-HELD_BYTES, TOKEN_BYTES = 250_000_000, 1_500_000  # a LoRA training: once, and for each token
+HELD_BYTES, TOKEN_BYTES = 250_000_000, 2_000_000  # a LoRA training: once, and for each token
 PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]

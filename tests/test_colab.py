@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from notebook_tools import LESSONS, code_cell, copy_working_tree, output_text, read, run
+from notebook_tools import LESSONS, copy_working_tree, read, run
 
 from tools import links
+from tools.notebooks import code_cell, output_text
 
 STARTUP = "import sys\nsys.path.append({!r})\nimport google.colab\n"
 WHERE = "import os\nimport helpers\nprint(os.path.realpath(helpers.__file__))"
