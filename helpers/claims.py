@@ -68,33 +68,33 @@ def board() -> pd.DataFrame:
     those of every lesson, and `lessons` names the files. `predicted` is the learner's prediction,
     empty where there is none, and `hit` whether it was right.
     """
-    found = pd.concat([read(STORED).assign(whose="stored"), scoreboard().assign(whose="you")])
-    found = found.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
+    verdicts = pd.concat([read(STORED).assign(whose="stored"), scoreboard().assign(whose="you")])
+    verdicts = verdicts.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
     guesses = predictions()
     rows = []
     for claim in claims().itertuples():
-        told = found[found["claim"] == claim.id]
-        verdict = _joint(list(told["verdict"]))
+        lines = verdicts[verdicts["claim"] == claim.id]
+        verdict = _joint(list(lines["verdict"]))
         guess = guesses.get(claim.id, "")
         row = {"claim": claim.id, "topic": claim.topic, "text": claim.claim, "verdict": verdict}
-        row |= {name: _by_lesson(told, name) for name in ("measured", "why")}
-        whose = "both" if told["whose"].nunique() > 1 else "".join(told["whose"].iloc[:1])
-        row |= {"lessons": tuple(told["lesson"]), "whose": whose}
+        row |= {name: _by_lesson(lines, name) for name in ("measured", "why")}
+        whose = "both" if lines["whose"].nunique() > 1 else "".join(lines["whose"].iloc[:1])
+        row |= {"lessons": tuple(lines["lesson"]), "whose": whose}
         rows.append(row | {"predicted": guess, "hit": bool(guess) and guess == verdict})
     return pd.DataFrame(rows)
 
 
-def shown(found: pd.DataFrame, caption: str = "") -> Styler:
+def as_table(board: pd.DataFrame, caption: str = "") -> Styler:
     """The rows of `board` as a table to read, with a link to each lesson."""
     table = pd.DataFrame(
         {
-            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in found.itertuples()],
-            "verdict": [f"{MARKS.get(v, '')} {escape(v)}" for v in found["verdict"]],
-            "measured": found["measured"].map(escape),
-            "why": found["why"].map(escape),
-            "lesson": [" ".join(map(_link, lessons)) for lessons in found["lessons"]],
-            "from": found["whose"],
-            "you predicted": [_guess(row.predicted, row.hit) for row in found.itertuples()],
+            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in board.itertuples()],
+            "verdict": [f"{MARKS.get(v, '')} {escape(v)}" for v in board["verdict"]],
+            "measured": board["measured"].map(escape),
+            "why": board["why"].map(escape),
+            "lesson": [" ".join(map(_link, lessons)) for lessons in board["lessons"]],
+            "from": board["whose"],
+            "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
         }
     )
     style = table.style.hide(axis="index").set_caption(caption).set_uuid("board")
@@ -111,8 +111,8 @@ def _by_lesson(rows: pd.DataFrame, column: str) -> str:
     if len(rows) == 1:
         return rows[column].iloc[0]
     return " ".join(
-        f"[{_number(lesson)}] {told.rstrip('.')}."
-        for lesson, told in zip(rows["lesson"], rows[column], strict=True)
+        f"[{_number(lesson)}] {text.rstrip('.')}."
+        for lesson, text in zip(rows["lesson"], rows[column], strict=True)
     )
 
 

@@ -19,22 +19,9 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from helpers.compare import read, scored
-from helpers.data import DataError, Example, Task, balanced_order, texts, write_whole
+from helpers.compare import read
+from helpers.data import DataError, Example, Task, balanced_order, write_whole
 from helpers.model import LanguageModel, ModelError, checksum, machine
-from helpers.teaching import (
-    CLOSED_ONLY,
-    MEASURES,
-    MOST_PASSES,
-    NEIGHBOURS,
-    PROBE_LAYER,
-    SEEN,
-    TAUGHT_BY,
-    UNTAUGHT,
-    WAYS,
-    Outcome,
-    outcomes,
-)
 
 PACKAGES = ("lessons", "own_data")  # whose commands make stored results
 
@@ -169,9 +156,6 @@ def _run() -> dict:
     return {"date": now, "command": command, "threads": torch.get_num_threads()}
 
 
-# The comparison of all ways, which lessons and one's own data share
-
-
 def questions(task: Task, items: int | None = None) -> list[Example]:
     """The held-out examples that every way answers: `items` of them, balanced over the labels.
 
@@ -183,83 +167,10 @@ def questions(task: Task, items: int | None = None) -> list[Example]:
     return asked[:items]
 
 
-def curves(
-    lm: LanguageModel,
-    task: Task,
-    shots: Sequence[int],
-    draws: int,
-    items: int | None = None,
-    taught_by: Sequence[str] = TAUGHT_BY,
-    seen: int = SEEN,
-) -> Study:
-    """Teach every draw in each way and ask each the same questions.
-
-    Draw `d` uses seed `d`, for the examples and in training, and a larger number of shots adds
-    examples to the smaller one. Zero-shot has one cell, at 0 shots; ways that cannot answer an open
-    task are left out. A training sees `seen` examples in all its passes. The rows hold the measures
-    of `teaching.Outcome` too.
-
-    Raises `DataError` for an unknown way and for a draw larger than the training data.
-    """
-    unknown = set(taught_by) - set(TAUGHT_BY)
-    if unknown:
-        ways = ", ".join(TAUGHT_BY)
-        raise DataError(f"There is no way {unknown.pop()!r} to teach: choose among {ways}.")
-    if draws < 1 or not shots or min(shots) < 1:
-        raise DataError("A comparison needs at least 1 draw, and every draw at least 1 example.")
-    given, asked = task, questions(task, items)
-    for n in shots:
-        task.draw(n, 0)  # too large a draw is found before the work, not after
-
-    def work(task: str, shots: int, draw: int, taught_by: str) -> list[dict]:
-        drawn = given.draw(shots, draw)
-        answers = outcomes(lm, given, taught_by, drawn, texts(asked), draw, seen)
-        return [outcome_row(outcome, asked) for outcome in answers]
-
-    cells = [
-        {"task": task.name, "shots": n, "draw": d, "taught_by": name}
-        for d in range(draws)
-        for n in dict.fromkeys(shots)
-        for name in dict.fromkeys(taught_by)
-        if (task.labels or name not in CLOSED_ONLY) and name not in UNTAUGHT
-    ]
-    once = [
-        {"task": task.name, "shots": 0, "draw": 0, "taught_by": name}
-        for name in taught_by
-        if name in UNTAUGHT
-    ]
-    settled = settled_by(task, asked) | {"settings": settings(seen)}
-    numbers = ["shots", "draw", "value", *(name for name in MEASURES if name != "note")]
-    return Study(task.name, once + cells, work, settled, numbers)
-
-
-def outcome_row(outcome: Outcome, asked: Sequence[Example]) -> dict:
-    """A way's answers as a row, with what they took."""
-    right = [
-        answer == example.label for answer, example in zip(outcome.answers, asked, strict=True)
-    ]
-    measures = {name: getattr(outcome, name) for name in MEASURES}
-    return {"way": outcome.way} | scored(right) | measures
-
-
 def settled_by(task: Task, asked: Sequence[Example]) -> dict:
     """What of the task must be the same for all rows of a stored result."""
     data = digest(task.template, task.instruction, *task.train, *asked)
     return {"task": task.name, "questions": len(asked), "data": data}
-
-
-def settings(seen: int = SEEN) -> dict:
-    """All that is fixed for every task, to be kept beside a result."""
-    lora, full = WAYS["lora"].recipe, WAYS["full"].recipe
-    return {
-        "seen": seen,
-        "most_passes": MOST_PASSES,
-        "rates": {"lora": lora.rate, "full": full.rate},
-        "neighbours": NEIGHBOURS,
-        "probe_layer": round(PROBE_LAYER, 3),
-        "batch": lora.batch,
-        "rank": lora.rank,
-    }
 
 
 def run(work: Callable[[], object], out: str | Path) -> int:

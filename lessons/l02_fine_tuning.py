@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers import adapters, checks
+from helpers import checks
 from helpers.data import Example, Task, load_task, write_whole
 from helpers.finetune import encode_examples, token_losses, tune
 from helpers.model import LanguageModel
 from helpers.study import Made
 from helpers.teaching import FULL
 from helpers.widgets import Panel, explorer
+from lessons import matrices
 
 
 def write_full_change(lm: LanguageModel, path: Path) -> None:
     """Fine-tune all weights on 64 tickets, four passes; a CSV file of how far each matrix moved."""
     task = load_task("support_tickets")
     tuned = tune(lm, task, task.draw(64, seed=0), FULL)
-    table = adapters.change(tuned.lm, lm)
+    table = matrices.change(tuned.lm, lm)
     write_whole(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from helpers import checks, compare
+from helpers.curves import all_ways
 from helpers.data import DataError, load_task
 from helpers.model import LanguageModel
-from helpers.study import Made, Study, curves
+from helpers.study import Made, Study
 from helpers.teaching import SEEN
 from helpers.widgets import Panel, explorer
 
@@ -26,17 +27,42 @@ ITEMS = {"support_tickets": 96, "reviews": 96, "verbs": 60}
 
 def curves_study(lm: LanguageModel, draws: int, task: str) -> Study:
     """Every way on every draw of a task, at each number of examples."""
-    return curves(lm, load_task(task), SHOTS, draws, ITEMS[task], BY_TASK[task])
+    return all_ways(lm, load_task(task), SHOTS, draws, ITEMS[task], BY_TASK[task])
 
 
 def long_study(lm: LanguageModel, draws: int) -> Study:
     """256 verbs trained on in four passes instead of one."""
     verbs = load_task("verbs")
-    return curves(lm, verbs, [256], draws, ITEMS["verbs"], ["lora"], seen=4 * SEEN)
+    return all_ways(lm, verbs, [256], draws, ITEMS["verbs"], ["lora"], seen=4 * SEEN)
 
 
 MADE = {task: Made(150, partial(curves_study, task=task)) for task in ITEMS}
 MADE |= {"verbs_long": Made(8, long_study, draws=3)}
+
+
+def curve_of(rows: pd.DataFrame, way: str) -> dict[int, compare.Interval]:
+    """The accuracy of a way at each number of examples; what is not taught has one, at 0."""
+    sizes = sorted(set(compare.where(rows, way=way)["shots"]))
+    return {n: compare.interval(compare.right(rows, way=way, shots=n)) for n in sizes}
+
+
+def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """The mean measured cost of each way and number of examples.
+
+    Seconds per query are with the demonstrations that queries share read once.
+    """
+    measured = rows.assign(
+        seconds_to_teach=rows["teach_seconds"],
+        seconds_per_query=rows["ask_seconds"] / rows["right"].str.len(),
+        tokens_to_teach=rows["taught_tokens"],
+        tokens_per_query=rows["prefix_tokens"] + rows["query_tokens"],
+        kilobytes_kept=rows["stored_bytes"] / 1e3,
+    )
+    columns = [name for name in measured if name not in rows]
+    return measured.groupby(["way", "shots"], sort=False)[columns].mean()
+
+
+# Explorer and checks
 
 
 def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:

@@ -23,11 +23,12 @@ from scipy.stats import bootstrap
 from helpers import checks, teaching
 from helpers.compare import Interval, interval, where
 from helpers.cost import Clock, Cost, break_even, fine_tuning_cost, in_context_cost
+from helpers.curves import settings
 from helpers.data import Example, Task, balanced_order, load_task
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import Prompt
-from helpers.study import Made, Study, digest, settings
+from helpers.study import Made, Study, digest
 from helpers.teaching import ALL, LORA, SEEN, Way, passes, taught_bytes
 from helpers.widgets import Panel, explorer, rows_table
 

@@ -19,6 +19,7 @@ from scipy.stats import bootstrap
 from helpers import checks
 from helpers.compare import Interval, interval, right, scored, where
 from helpers.cost import Clock
+from helpers.curves import NEIGHBOURS, outcomes, settings
 from helpers.data import DataError, Example, Task, load_task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import Style, count_tokens, fit, nearest, plain
@@ -30,8 +31,7 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.study import Made, Study, questions, settings, settled_by
-from helpers.teaching import NEIGHBOURS, outcomes
+from helpers.study import Made, Study, questions, settled_by
 from helpers.widgets import Panel, bars, explorer, label_shares
 from lessons.words import with_invented_words
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from html import escape
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from helpers import checks
-from helpers.compare import Interval, ahead, crossing, difference, interval, right, stored
+from helpers.compare import Interval, ahead, crossing, difference, interval, right, stored, where
 from helpers.cost import break_even
 from helpers.data import DataError
 from helpers.widgets import Panel, explorer
@@ -122,6 +123,14 @@ def measured() -> Measured:
         least=int(tickets.query("shots > 0")["shots"].min()),
         room=int(stored("length")["tokens"].max()),
     )
+
+
+def seconds_until_right(costs: pd.DataFrame, way: str, shots: int) -> np.ndarray:
+    """Processor seconds from the examples in hand to the first right answer, [draws]."""
+    rows = where(costs, way=way, shots=shots).sort_values(["draw", "query"])
+    done = rows.groupby("draw")["right"].transform(lambda right: right.eq("1").cumsum().shift())
+    until = rows[done.fillna(0) == 0]
+    return until.groupby("draw")["processor_seconds"].sum().to_numpy()
 
 
 def _thresholds(costs: pd.DataFrame) -> dict[str, float]:
@@ -239,8 +248,7 @@ def check_paying_queries(known: Measured, days: float, per_day: float | None) ->
         {
             "that is for a prompt read anew; use known.kept.": known.anew / days,
             "that is how many it takes in all; divide by the days.": known.kept,
-            "divide by the days: the longer nothing changes, the fewer a day are needed.": known.kept
-            * days,
+            "divide by the days, for the longer nothing changes the fewer pay.": known.kept * days,
         },
         within=0.0,
         relative=0.02,

@@ -37,7 +37,7 @@ class Advice(NamedTuple):
 
 
 def advise(lm: LanguageModel, results: pd.DataFrame, shots: int) -> Advice:
-    """Recommend a way for the task of `results` (`study.curves`' rows, at one number of shots).
+    """Recommend a way for the task of `results` (`curves.all_ways`' rows, at one number of shots).
 
     The best of several prompts, or of two ways, was chosen by the very numbers that are compared,
     so its lead is a little flattered; the last reason says so.

@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from helpers import study
+from helpers import curves, study
 from helpers.cost import Clock, forward_flops, in_pieces, training_flops
+from helpers.curves import NEIGHBOURS
 from helpers.data import DataError, Task, texts, write_whole
 from helpers.finetune import tune
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import score_labels
 from helpers.study import digest
-from helpers.teaching import LORA, NEIGHBOURS, SEEN
+from helpers.teaching import LORA, SEEN
 
 ALL = ("majority", "zero-shot", "in-context", "nearest", "lora", "tfidf")
 QUICKER = tuple(name for name in ALL if name != "nearest")  # it shares no demonstrations
@@ -127,7 +128,7 @@ def plan(
 def carry_out(
     lm: LanguageModel, task: Task, planned: Plan, out: str | Path, deadline: float
 ) -> pd.DataFrame:
-    """Carry the plan out, draw by draw, into the CSV file `out`; rows as of `study.curves`.
+    """Carry the plan out, draw by draw, into the CSV file `out`; rows as of `curves.all_ways`.
 
     No draw is begun that would not end before `deadline` (of `time.monotonic`), but one is made in
     any case. A second call goes on where the first was interrupted.
@@ -138,10 +139,10 @@ def carry_out(
         began = time.monotonic()
         if done and began + slowest > deadline:
             break
-        curve = study.curves(
+        planned_study = curves.all_ways(
             lm, task, [planned.shots], done + 1, planned.items, planned.ways, planned.seen
         )
-        rows = study.carry_out(curve, lm, out)
+        rows = study.carry_out(planned_study, lm, out)
         slowest = max(slowest if done else 0, time.monotonic() - began)
     return rows
 

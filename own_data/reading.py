@@ -71,10 +71,10 @@ class Row(NamedTuple):
 
 
 def read_own(path: str | Path, text: str | None = None, label: str | None = None) -> OwnData:
-    """Read any labelled CSV file as a task for `study.curves`.
+    """Read any labelled CSV file as a task for `curves.all_ways`.
 
-    Encoding and separator are found out, and so are the columns `text` and `label` where they are not named;
-    other columns are not used, not even one that tells examples from questions.
+    Encoding and separator are found out, and so are the columns `text` and `label` where they are
+    not named; other columns are not used, not even one that tells examples from questions.
     Rows without a text or a label, contradicting ones, doubles and labels with fewer than `LEAST`
     rows are left out. Of each label's rows, `HELD_OUT` are kept for questions (drawn with seed 0).
 
