@@ -112,8 +112,8 @@ class Store:
             return []
         try:
             table = read(self.path)
-            for column in self.numbers:  # a measure that is no number is empty
-                pd.to_numeric(table[column])
+            table[self.numbers].drop(columns="value", errors="ignore").astype(float)
+            pd.to_numeric(table["value"])  # empty where nothing was answered
             bits = f"(?:[01]{{{self.questions}}})?"
             if self.questions and not table["right"].str.fullmatch(bits).all():
                 raise ValueError("a row is cut")

@@ -60,7 +60,7 @@ def in_new_process(lm: LanguageModel, count: int, seed: int, adapter: str | Path
     Returns rows as `recall` does: of the base, which has lost its prompt, and with the adapter.
     Raises `ModelError` when the process fails.
     """
-    command = [sys.executable, "-m", "lessons.l05_memory", "recall", "--model", lm.name]
+    command = [sys.executable, "-m", "lessons.l05_memory", "--model", lm.name]
     command += ["--facts", str(count), "--seed", str(seed), "--adapter", str(adapter)]
     done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
     if done.returncode:
