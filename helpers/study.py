@@ -103,7 +103,7 @@ class Store:
                 f"{self.path} was made with other {', '.join(changed)}: choose another --out, or "
                 f"delete it and {self.record.name} to begin anew."
             )
-        runs = [*old.get("runs", []), _run() | machine(lm)]
+        runs = [*old.get("runs", []), this_run(lm)]
         write_whole(self.record, json.dumps(settled | {"runs": runs}, indent=1))
 
     def rows(self) -> list[dict]:
@@ -147,13 +147,13 @@ class Store:
             raise DataError(f"{self.record} is damaged: delete it and {self.path.name}.") from error
 
 
-def _run() -> dict:
-    """When, with which command and on how many threads this program measures."""
+def this_run(lm: LanguageModel) -> dict:
+    """When, with which command, on which machine and how many threads this program measures."""
     command, called = "none: called by a program", Path(sys.argv[0]).with_suffix("").parts
     if called[-2:] in [(package, "__main__") for package in PACKAGES]:
         command = shlex.join(["python", "-m", called[-2], *sys.argv[1:]])
     now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return {"date": now, "command": command, "threads": torch.get_num_threads()}
+    return {"date": now, "command": command, "threads": torch.get_num_threads()} | machine(lm)
 
 
 def questions(task: Task, items: int | None = None) -> list[Example]:

@@ -1,5 +1,6 @@
 """Lesson 2: how far full fine-tuning moves each matrix, the explorer of the loss, the checks."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from math import inf, nan
@@ -12,18 +13,28 @@ from helpers import checks
 from helpers.data import Example, Task, load_task, write_whole
 from helpers.finetune import encode_examples, token_losses, tune
 from helpers.model import LanguageModel
-from helpers.study import Made
+from helpers.study import Made, this_run
 from helpers.teaching import FULL
 from helpers.widgets import Panel, explorer
 from lessons import matrices
 
+TASK, SHOTS = "support_tickets", 64
+
 
 def write_full_change(lm: LanguageModel, path: Path) -> None:
-    """Fine-tune all weights on 64 tickets, four passes; a CSV file of how far each matrix moved."""
-    task = load_task("support_tickets")
-    tuned = tune(lm, task, task.draw(64, seed=0), FULL)
+    """Fine-tune all weights on 64 tickets, four passes; store how far each matrix moved.
+
+    Writes the CSV file `path`, and beside it as JSON how that was made.
+    """
+    task = load_task(TASK)
+    tuned = tune(lm, task, task.draw(SHOTS, seed=0), FULL)
     table = matrices.change(tuned.lm, lm)
+    settings = {"method": FULL.method, "passes": FULL.passes, "rate": FULL.rate}
+    settings |= {"batch": FULL.batch, "seed": 0}
+    record = {"task": TASK, "shots": SHOTS, "settings": settings}
+    record |= {"losses": tuned.history.loss.round(4).to_list(), "runs": [this_run(lm)]}
     write_whole(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+    write_whole(path.with_suffix(".json"), json.dumps(record, indent=1))
 
 
 MADE = {"full_change": Made(6, write=write_full_change, place="results/full_change.csv")}

@@ -209,15 +209,9 @@ def crossing(results: pd.DataFrame, a: str, b: str, shots: int, unit: str = PROC
 
 def paired_bootstrap(statistic: Callable, columns: Sequence[np.ndarray]) -> np.ndarray:
     """The statistic of 4,000 new samples of the draws, the same draws for all columns [draws]."""
-    samples = bootstrap(
-        columns,
-        statistic,
-        paired=True,
-        n_resamples=4000,
-        vectorized=True,
-        rng=0,
-        method="percentile",
-    )
+    options = {"paired": True, "n_resamples": 4000, "rng": 0, "method": "percentile"}
+    with np.errstate(invalid="ignore"):  # of break-evens that are infinite scipy takes the spread
+        samples = bootstrap(columns, statistic, **options)
     return samples.bootstrap_distribution
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers.studies import facts, letters
 
 from helpers import checks, cost, decision
 from helpers.data import Example
-from helpers.studies import facts, letters
 
 MATRIX = torch.nn.Linear(20, 50)
 

@@ -6,15 +6,15 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.studies import emails, styles
+from helpers.studies.facts import load
+from helpers.studies.styles import holds, kept, marks, part, right
 from test_store import refused
 from test_word_pairs import DATA, FIELDS, card
 
 from helpers import compare, finetune, methods, prompts, scoring
 from helpers.data import Example
 from helpers.model import checksum
-from helpers.studies import emails, styles
-from helpers.studies.facts import load
-from helpers.studies.styles import holds, kept, marks, part, right
 
 MAIL, STYLES, WRITERS = load("emails"), load("styles"), load("writers")
 RULES = {style["style"]: style["rules"] for style in STYLES}

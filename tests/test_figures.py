@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.studies import facts, heads, letters, uses
 from scipy.special import softmax
 from test_finetune import EXAMPLES, TASK
 
@@ -16,7 +17,6 @@ from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
 from helpers.prompts import encode, plain
 from helpers.scoring import score_options
-from helpers.studies import facts, heads, letters, uses
 
 
 @pytest.fixture

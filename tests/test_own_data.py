@@ -7,16 +7,16 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-
-from helpers import own_data
-from helpers.compare import __main__ as command_line
-from helpers.compare import measuring
-from helpers.data import DATA, DataError
 from helpers.methods import MEASURES
 from helpers.own_data import compare_own, label_words, planning, read_own
 from helpers.own_data.advice import advise
 from helpers.own_data.reading import shorten
 from helpers.store import bits
+
+from helpers import own_data
+from helpers.compare import __main__ as command_line
+from helpers.compare import measuring
+from helpers.data import DATA, DataError
 
 WORDS = [
     "parcel",

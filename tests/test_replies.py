@@ -8,6 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.store import bits, read
+from helpers.studies import replies
+from helpers.studies.facts import load
+from helpers.studies.plan import carry_out
+from helpers.studies.replies import CHECKS, RULES, SIGN_OFF, STEPS, draw, kept, marks, pairs
 from test_store import refused
 from test_word_pairs import DATA, FIELDS, card
 
@@ -15,11 +20,6 @@ from helpers import finetune
 from helpers.data import load_task
 from helpers.model import checksum
 from helpers.prompts import count_tokens
-from helpers.store import bits, read
-from helpers.studies import replies
-from helpers.studies.facts import load
-from helpers.studies.plan import carry_out
-from helpers.studies.replies import CHECKS, RULES, SIGN_OFF, STEPS, draw, kept, marks, pairs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 KNOWN = load("support_replies")

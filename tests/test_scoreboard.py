@@ -4,11 +4,11 @@ import re
 
 import pandas as pd
 import pytest
+from helpers.store import read
 
 from helpers import compare
 from helpers.compare import records
 from helpers.data import DATA
-from helpers.store import read
 
 LESSON = "notebooks/{}.ipynb"
 

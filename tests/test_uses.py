@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-
 from helpers.store import bits
 from helpers.studies import codes, emails, facts, letters, replies, styles, uses
 from helpers.studies.facts import load

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_methods import BEASTS, CLOSED, LABELS
+from test_curves import BEASTS, CLOSED, LABELS
 
+from helpers.compare import read
+from helpers.curves import Outcome
 from helpers.data import DataError, Example, load_task
-from helpers.methods import Outcome
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import (
     CONTENT_FREE,
@@ -15,10 +16,10 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.store import read
-from helpers.studies import misleading, plan, spread
-from helpers.studies.misleading import FAULTS, KINDS, faulty, letters, relabelled
-from helpers.studies.plan import carry_out
+from helpers.study import carry_out
+from lessons import l06_misleading as misleading
+from lessons.l06_misleading import FAULTS, KINDS, faulty, label_letters, relabelled
+from lessons.words import INVENTED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CATEGORY = load_task("category")
@@ -102,7 +103,7 @@ def test_nonsense_changes_the_words_and_nothing_else():
     prompt = plain(task, drawn, "ox")
     assert drawn == list(DRAWN) and task.labels == CATEGORY.labels
     assert not any(label in prompt for label in CATEGORY.labels)
-    assert sum(word in prompt for word in misleading.INVENTED) == len(CATEGORY.labels)
+    assert sum(word in prompt for word in INVENTED) == len(CATEGORY.labels)
 
 
 # Experiments
@@ -119,46 +120,44 @@ def test_a_prompt_is_read_in_three_ways(tiny):
         "contextual": contextual_calibration(scores, empty),
     }
     rows = misleading.ask(tiny, CLOSED, drawn, asked)
-    assert [row["method"] for row in rows] == list(truth)
-    for row, found in zip(rows, truth.values(), strict=True):
-        answers = predict(CLOSED, found)
-        assert row["said"] == letters(CLOSED, answers)
-        assert row["accuracy"] == np.mean(
-            [a == e.label for a, e in zip(answers, asked, strict=True)]
-        )
-        assert row["right"].count("1") == row["accuracy"] * len(asked)
+    assert [row["readout"] for row in rows] == list(truth)
+    for row, read_scores in zip(rows, truth.values(), strict=True):
+        answers = predict(CLOSED, read_scores)
+        assert row["said"] == label_letters(CLOSED, answers)
+        assert row["value"] == np.mean([a == e.label for a, e in zip(answers, asked, strict=True)])
+        assert row["right"].count("1") == row["value"] * len(asked)
     own = misleading.ask(tiny, CLOSED, lambda text: drawn, asked)
-    assert [row["method"] for row in own] == ["plain", "batch-calibrated"]
+    assert [row["readout"] for row in own] == ["plain", "batch-calibrated"]
     assert own[0]["said"] == rows[0]["said"]
 
 
 def test_all_orders_of_a_draw_and_the_lopsided_ones(tiny):
-    rows = carry_out("orders", tiny, misleading.orders(tiny, CLOSED, 2, 4))
-    plainly = rows[rows.method == "plain"]
+    rows = carry_out(misleading.orders_study(tiny, 2, CLOSED, 4), tiny)
+    plainly = rows[rows.readout == "plain"]
     even = plainly[plainly.mix == "even"]
     assert len(even) == 2 * 24 and even.groupby("draw").order.nunique().eq(24).all()
-    assert all(sorted(shown) == ["a", "a", "b", "b"] for shown in even.shown)
+    assert all(sorted(shown) == ["a", "a", "b", "b"] for shown in even.labels_shown)
     for label, letter, other in zip(LABELS, "ab", "ba", strict=True):
-        shown = plainly[plainly.mix == label].shown
+        shown = plainly[plainly.mix == label].labels_shown
         assert set(shown) == {3 * letter + other, other + 3 * letter}
     drawn = CLOSED.draw(4, 1)
     row = even[(even.draw == 1) & (even.order == "3-1-4-2")].iloc[0]
     again = misleading.ask(tiny, CLOSED, [drawn[i] for i in (2, 0, 3, 1)], CLOSED.held_out[:4])
-    assert row.shown == letters(CLOSED, [drawn[i].label for i in (2, 0, 3, 1)])
+    assert row.labels_shown == label_letters(CLOSED, [drawn[i].label for i in (2, 0, 3, 1)])
     assert len(row.said) == len(again[0]["said"])
 
 
 def test_labels_go_to_both_methods(tiny, monkeypatch):
     given = []
 
-    def method(lm, task, drawn, queries, seed):
+    def stub(lm, task, taught_by, drawn, queries, seed):
         given.append((task, drawn, seed))
         return [Outcome("stub", [CATEGORY.labels[0]] * len(queries))]
 
-    monkeypatch.setattr(misleading, "METHODS", {"in-context": method, "lora": method})
-    rows = carry_out("labels", tiny, misleading.labels(tiny, CATEGORY, 2, 16))
+    monkeypatch.setattr(misleading, "outcomes", stub)
+    rows = carry_out(misleading.labels_study(tiny, 2, CATEGORY, 16), tiny)
     assert len(rows) == 2 * len(KINDS) * 2
-    assert rows.accuracy.eq(1 / 8).all() and rows.said.eq("a" * 16).all()
+    assert rows.value.eq(1 / 8).all() and rows.said.eq("a" * 16).all()
     for prompted, trained in zip(given[::2], given[1::2], strict=True):
         assert prompted[1:] == trained[1:]
         assert len(prompted[1]) == misleading.SHOTS["labels"]
@@ -167,15 +166,12 @@ def test_labels_go_to_both_methods(tiny, monkeypatch):
 def test_luck_turns_the_order_in_the_prompt_and_the_seed_in_training(tiny, monkeypatch):
     given = {"in-context": [], "lora": []}
 
-    def method(name):
-        def work(lm, task, drawn, queries, seed):
-            given[name].append(([e.text for e in drawn], seed))
-            return [Outcome(name, [CATEGORY.labels[1]] * len(queries))]
+    def stub(lm, task, taught_by, drawn, queries, seed):
+        given[taught_by].append(([e.text for e in drawn], seed))
+        return [Outcome(taught_by, [CATEGORY.labels[1]] * len(queries))]
 
-        return work
-
-    monkeypatch.setattr(misleading, "METHODS", {name: method(name) for name in given})
-    rows = carry_out("luck", tiny, misleading.luck(tiny, CATEGORY, 1, 8))
+    monkeypatch.setattr(misleading, "outcomes", stub)
+    rows = carry_out(misleading.luck_study(tiny, 1, CATEGORY, 8), tiny)
     shown = [texts for texts, _ in given["in-context"]]
     assert len({tuple(texts) for texts in shown}) == misleading.SEEDS["in-context"]
     assert len({frozenset(texts) for texts in shown}) == 1
@@ -196,7 +192,7 @@ def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeyp
 
     monkeypatch.setattr(misleading, "ask", keep)
     monkeypatch.setattr(misleading, "SIZES", ("first 1", "first 4"))
-    rows = carry_out("length", tiny, misleading.length(tiny, task, 1, 4))
+    rows = carry_out(misleading.length_study(tiny, 1, task, 4), tiny)
     one, four, near, full = seen
     draw = task.draw(len(many), 0)
     assert (one, four, full) == (draw[:1], draw[:4], draw[: len(full)])
@@ -206,7 +202,7 @@ def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeyp
     lengths = [count_tokens(tiny.tokenizer, plain(task, draw[:n], longest))
                for n in (len(full), len(full) + 1)]  # fmt: skip
     assert lengths[0] <= room < lengths[1]
-    found = rows[rows.method == "plain"].set_index("size")
+    found = rows[rows.readout == "plain"].set_index("size")
     assert found.loc["all that fit", "tokens"] == lengths[0]
     assert found["pool"].to_list() == [1, 4, len(many), len(full)]
     assert (rows.cpu > 0).all() and (rows.wall > 0).all()
@@ -214,25 +210,14 @@ def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeyp
 
 def test_a_stored_experiment_goes_on_and_keeps_its_letters(tiny, tmp_path, monkeypatch):
     out = tmp_path / "faults.csv"
-    first = carry_out("faults", tiny, misleading.faults(tiny, CATEGORY, 1, 8), out)
+    first = carry_out(misleading.faults_study(tiny, 1, CATEGORY, 8), tiny, out)
     calls, ask = [], misleading.ask
     monkeypatch.setattr(misleading, "ask", lambda *given: calls.append(1) or ask(*given))
-    both = carry_out("faults", tiny, misleading.faults(tiny, CATEGORY, 2, 8), out)
+    both = carry_out(misleading.faults_study(tiny, 2, CATEGORY, 8), tiny, out)
     assert len(calls) == len(FAULTS) and len(both) == 2 * len(first)
     stored = read(out)
     assert stored.said.to_list() == both.said.to_list()
     assert stored.right.to_list() == both.right.to_list()
-
-
-def test_the_command_stores_and_tells(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plan.models, "load", lambda name: tiny)
-    out = tmp_path / "faults.csv"
-    assert misleading.main(["faults", "--draws", "1", "--items", "8", "--out", str(out)]) == 0
-    assert f"Stored in {out}" in capsys.readouterr().out
-    assert set(read(out).fault) == set(FAULTS)
-    wrong = ["faults", "--task", "capitals", "--items", "8", "--out", str(tmp_path / "x.csv")]
-    assert misleading.main(wrong) == 1
-    assert "there is no 'clean' for 'capitals'" in capsys.readouterr().err
 
 
 # What rows say
@@ -241,7 +226,7 @@ ROWS = pd.DataFrame(
     {
         "draw": [0, 0, 1, 1],
         "fault": ["clean", "bad", "clean", "bad"],
-        "shown": ["aab", "bba", "bab", "abb"],
+        "labels_shown": ["aab", "bba", "bab", "abb"],
         "said": ["ab", "aa", "bb", "ba"],
         "right": ["11", "10", "01", "00"],
     }
@@ -249,18 +234,18 @@ ROWS = pd.DataFrame(
 
 
 def test_agreement_with_one_letter_or_one_for_each_question():
-    last = spread.agreement(ROWS, spread.last_label)
+    last = misleading.agreement(ROWS, misleading.last_label)
     assert last.tolist() == [[[False, True], [True, True]], [[True, True], [True, False]]]
-    most = spread.agreement(ROWS, spread.most_frequent)
+    most = misleading.agreement(ROWS, misleading.most_frequent)
     assert most.tolist() == [[[True, False], [False, False]], [[True, True], [True, False]]]
-    each = spread.agreement(ROWS, lambda row: "ba")
+    each = misleading.agreement(ROWS, lambda row: "ba")
     assert each.tolist() == [[[False, False], [False, True]], [[True, False], [True, True]]]
-    assert spread.right(ROWS).tolist() == [[[True, True], [True, False]],
+    assert misleading.by_row(ROWS).tolist() == [[[True, True], [True, False]],
                                            [[False, True], [False, False]]]  # fmt: skip
 
 
 def test_against_is_paired():
-    found = spread.against(ROWS, "fault", "clean").set_index("fault")
+    found = misleading.against(ROWS, "fault", "clean").set_index("fault")
     assert found.accuracy.to_dict() == {"clean": 0.75, "bad": 0.25}
     assert found.change.to_dict() == {"clean": 0.0, "bad": -0.5}
     assert found.behind.to_dict() == {"clean": 0, "bad": 2}
@@ -274,15 +259,15 @@ def test_parts_find_what_was_put_in():
     draw = rng.normal(0, 0.10, (draws, 1, 1))
     order = rng.normal(0, 0.05, (draws, orders, 1))
     question = rng.normal(0, 0.20, (1, 1, asked))
-    found = spread.parts(0.5 + draw + order + question)
+    found = misleading.parts(0.5 + draw + order + question)
     assert found.draw == pytest.approx(0.10, rel=0.1)
     assert found.order == pytest.approx(0.05, rel=0.1)
     assert found.questions == pytest.approx(0.20 / np.sqrt(asked), rel=0.1)
 
 
 def test_parts_without_luck_are_nought_and_intervals_hold_the_value():
-    assert spread.parts(np.ones((3, 2, 4))) == (0, 0, 0)
+    assert misleading.parts(np.ones((3, 2, 4))) == (0, 0, 0)
     right = np.random.default_rng(1).random((8, 5, 20)) < np.linspace(0.2, 0.9, 8)[:, None, None]
-    for name, (value, low, high) in spread.parts_intervals(right, 300).items():
-        assert 0 <= low <= high and value == getattr(spread.parts(right), name)
+    for name, (value, low, high) in misleading.parts_intervals(right, 300).items():
+        assert 0 <= low <= high and value == getattr(misleading.parts(right), name)
         assert low <= value <= high + 0.05

@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.store import read
+from helpers.studies import clinic, codes, letters
+from helpers.studies.letters import CASES, HOUSE, ORDERS, OWN, Note, draw, load, write
+from helpers.studies.plan import carry_out
 from test_word_pairs import card
 
 from helpers import adapters, finetune
 from helpers.finetune import encode_examples
 from helpers.model import ModelError
 from helpers.prompts import plain
-from helpers.store import read
-from helpers.studies import clinic, codes, letters
-from helpers.studies.letters import CASES, HOUSE, ORDERS, OWN, Note, draw, load, write
-from helpers.studies.plan import carry_out
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NOTE = Note("Ames", "B4", "warm drinks")

@@ -3,9 +3,9 @@
 import math
 
 import pytest
+from helpers.decision import CHOICES, LESSONS, MISSING, Found, Job, ahead, decide, measured
 
 from helpers.data import DataError
-from helpers.decision import CHOICES, LESSONS, MISSING, Found, Job, ahead, decide, measured
 
 LEADS = {
     "the job only": (-0.6, -0.7, -0.5),

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from helpers import finetune, model
+from helpers.compare import right
 from helpers.data import Example, Task, load_task
 from helpers.prompts import encode, plain
-from helpers.studies import by_layer, facts, heads, inside, lens
+from helpers.teaching import Taught
+from lessons import facts, heads, matrices, states
+from lessons import l09_inside as inside
 
 TASK = Task("opposites", "{text} -> {label}\n", (), ())
 EXAMPLES = [Example("hot", "cold"), Example("up", "down"), Example("cold", "hot")]
@@ -68,14 +71,14 @@ def test_an_ablated_head_is_a_projection_without_its_slice(make_tiny, kind):
     lm, chosen = make_tiny(kind), [(0, 1), (2, 3), (2, 0)]
     prompts = rows(lm)
     with heads.ablated(lm, chosen):
-        silenced = lens.scores(lm, prompts)
-    assert not torch.allclose(silenced, lens.scores(lm, prompts), atol=1e-2)
+        silenced = states.scores(lm, prompts)
+    assert not torch.allclose(silenced, states.scores(lm, prompts), atol=1e-2)
     with torch.no_grad():
         for layer, head in chosen:
             weight = heads.projections(lm)[layer].weight
             weight = weight.T if kind == "gpt2" else weight  # gpt2 keeps it turned round
             weight[:, 8 * head : 8 * (head + 1)] = 0
-    torch.testing.assert_close(silenced, lens.scores(lm, prompts), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(silenced, states.scores(lm, prompts), atol=1e-4, rtol=1e-4)
 
 
 def test_a_mean_stands_in_for_one_head_and_leaves_the_others(tiny):
@@ -89,22 +92,22 @@ def test_a_mean_stands_in_for_one_head_and_leaves_the_others(tiny):
         return hook
 
     with heads.hooks(heads.projections(tiny), watch):
-        lens.scores(tiny, rows(tiny)[:1])
+        states.scores(tiny, rows(tiny)[:1])
     intact = dict(seen)
     with heads.ablated(tiny, [(0, 2)], means), heads.hooks(heads.projections(tiny), watch):
-        lens.scores(tiny, rows(tiny)[:1])
+        states.scores(tiny, rows(tiny)[:1])
     assert torch.equal(seen[0][0, :, 2], means[0, 2].expand(len(seen[0][0]), 8))
     torch.testing.assert_close(seen[0][..., [0, 1, 3], :], intact[0][..., [0, 1, 3], :])
 
 
 def test_hooks_are_taken_off_also_after_an_error(tiny):
-    before = lens.scores(tiny, rows(tiny))
+    before = states.scores(tiny, rows(tiny))
     with pytest.raises(RuntimeError, match="on purpose"), heads.ablated(tiny, heads.heads(tiny)):
         raise RuntimeError("on purpose")
     with pytest.raises(AttributeError), heads.hooks([*heads.layers(tiny), None], lambda i: print):
         pass  # the second place takes no hook, so the first must lose its own
     assert not any(part._forward_pre_hooks for part in tiny.model.modules())
-    assert torch.equal(before, lens.scores(tiny, rows(tiny)))
+    assert torch.equal(before, states.scores(tiny, rows(tiny)))
 
 
 def test_a_head_that_is_not_there_is_refused(tiny):
@@ -121,7 +124,7 @@ def test_the_mean_outputs_leave_the_first_token_out_and_weigh_every_other_alike(
 
     with heads.hooks(heads.projections(tiny), watch):
         for text in rows(tiny):
-            lens.scores(tiny, [text])
+            states.scores(tiny, [text])
     means = heads.mean_outputs(tiny, TEXTS)
     for layer in range(3):
         told = torch.cat([part for where, part in seen if where == layer]).mean(0)
@@ -142,7 +145,10 @@ def test_attention_is_put_back_also_after_an_error(tiny, monkeypatch):
     with pytest.raises(IndexError):
         heads.attention(tiny, [10**6])  # no such token
     assert tiny.model.config._attn_implementation == "sdpa"
-    assert weights == (model.checksum(tiny.model), [id(one) for one in tiny.model.parameters()])
+    assert weights == (
+        model.checksum(tiny.model),
+        [id(weight) for weight in tiny.model.parameters()],
+    )
 
 
 def test_random_tokens_come_twice_and_hold_nothing_special(tiny):
@@ -204,7 +210,7 @@ def test_the_token_that_begins_the_repetition_is_in_neither_half():
 
 
 def test_prompt_and_first_token_are_those_of_the_whole_text(tiny):
-    prompts, answers = lens.ask(tiny, TASK, EXAMPLES[:2], EXAMPLES[1:])
+    prompts, answers = states.ask(tiny, TASK, EXAMPLES[:2], EXAMPLES[1:])
     for prompt, answer, example in zip(prompts, answers, EXAMPLES[1:], strict=True):
         whole = encode(tiny.tokenizer, plain(TASK, EXAMPLES[:2], example.text, example.label))
         assert [*prompt, answer] == whole[: len(prompt) + 1]
@@ -212,33 +218,33 @@ def test_prompt_and_first_token_are_those_of_the_whole_text(tiny):
 
 
 def test_a_start_is_put_before_demonstrations_and_question():
-    task = lens.with_start("antonyms")
+    task = states.with_start("antonyms")
     assert plain(task, [], "hot") == "\nhot ->" and task.train == load_task("antonyms").train
 
 
 def test_groups_of_one_length_hold_every_prompt_once():
-    groups = list(lens.same_length([[1], [1, 2], [3], [1, 2, 3]]))
+    groups = list(states.same_length([[1], [1, 2], [3], [1, 2, 3]]))
     assert groups == [[0, 2], [1], [3]]
 
 
 def test_the_lens_ends_with_what_the_model_says(each):
     prompts = rows(each)
-    told = lens.read_out(each, lens.states(each, prompts))
+    told = states.read_out(each, states.states(each, prompts))
     assert told.shape[:2] == (2, 4)
-    torch.testing.assert_close(told[:, -1], lens.scores(each, prompts), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(told[:, -1], states.scores(each, prompts), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(told[:, 0], told[:, -1], atol=1e-2)
 
 
 def test_the_first_state_is_the_embedding(tiny):
     prompt = rows(tiny)[0]
     embedded = tiny.model.get_input_embeddings()(torch.tensor(prompt[-1]))
-    torch.testing.assert_close(lens.states(tiny, [prompt])[0, 0], embedded)
+    torch.testing.assert_close(states.states(tiny, [prompt])[0, 0], embedded)
 
 
 def test_through_the_lens_an_answer_has_its_chance_and_its_place(tiny):
-    prompts, answers = lens.ask(tiny, TASK, EXAMPLES[:1], EXAMPLES[1:])
-    chances, places = lens.through_lens(tiny, prompts, answers)
-    told = lens.scores(tiny, prompts).numpy()
+    prompts, answers = states.ask(tiny, TASK, EXAMPLES[:1], EXAMPLES[1:])
+    chances, places = states.through_lens(tiny, prompts, answers)
+    told = states.scores(tiny, prompts).numpy()
     for i, answer in enumerate(answers):
         assert chances[i, -1] == pytest.approx(told[i, answer], abs=1e-4)
         assert places[i, -1] == (told[i] > told[i, answer]).sum()
@@ -247,30 +253,30 @@ def test_through_the_lens_an_answer_has_its_chance_and_its_place(tiny):
 
 def test_a_head_that_scales_cannot_be_read_through_the_lens(make_tiny):
     granite = make_tiny("granite", logits_scaling=8.0)
-    refused(lambda: lens.through_lens(granite, rows(granite), [1, 2]), "granite cannot be looked")
+    refused(lambda: states.through_lens(granite, rows(granite), [1, 2]), "granite cannot be looked")
 
 
 def test_the_own_state_put_back_changes_nothing_and_anothers_takes_over(each):
-    one, other = (lens.states(each, [prompt])[0] for prompt in rows(each))
+    one, other = (states.states(each, [prompt])[0] for prompt in rows(each))
     prompt = rows(each)[:1]
-    before, wanted = lens.scores(each, prompt), lens.scores(each, rows(each)[1:])
+    before, wanted = states.scores(each, prompt), states.scores(each, rows(each)[1:])
     for layer in range(4):
-        with lens.put_in(each, layer, one[layer]):
-            torch.testing.assert_close(lens.scores(each, prompt), before, atol=1e-4, rtol=1e-4)
-    with lens.put_in(each, 3, other[3]):  # behind the last layer nothing else is read
-        torch.testing.assert_close(lens.scores(each, prompt), wanted, atol=1e-4, rtol=1e-4)
-    assert torch.equal(before, lens.scores(each, prompt))
+        with states.put_in(each, layer, one[layer]):
+            torch.testing.assert_close(states.scores(each, prompt), before, atol=1e-4, rtol=1e-4)
+    with states.put_in(each, 3, other[3]):  # behind the last layer nothing else is read
+        torch.testing.assert_close(states.scores(each, prompt), wanted, atol=1e-4, rtol=1e-4)
+    assert torch.equal(before, states.scores(each, prompt))
 
 
 def test_a_task_vector_is_the_mean_of_the_asked(tiny):
     shown, asked = EXAMPLES[:1], EXAMPLES[1:]
-    prompts, _ = lens.ask(tiny, TASK, shown, asked)
-    mean = lens.states(tiny, prompts).mean(0)
-    torch.testing.assert_close(lens.task_vector(tiny, TASK, shown, asked), mean)
-    alone = lens.task_vector(tiny, TASK, shown, asked[:1])
-    with lens.put_in(tiny, 2, alone[2]):  # the very prompt that it comes from
-        told = lens.scores(tiny, prompts[:1])
-    torch.testing.assert_close(told, lens.scores(tiny, prompts[:1]), atol=1e-4, rtol=1e-4)
+    prompts, _ = states.ask(tiny, TASK, shown, asked)
+    mean = states.states(tiny, prompts).mean(0)
+    torch.testing.assert_close(states.task_vector(tiny, TASK, shown, asked), mean)
+    alone = states.task_vector(tiny, TASK, shown, asked[:1])
+    with states.put_in(tiny, 2, alone[2]):  # the very prompt that it comes from
+        told = states.scores(tiny, prompts[:1])
+    torch.testing.assert_close(told, states.scores(tiny, prompts[:1]), atol=1e-4, rtol=1e-4)
 
 
 # What an adapter has added
@@ -286,7 +292,7 @@ def test_directions_count_how_many_are_strong(tiny):
                 thin, wide = part.lora_A["default"].weight, part.lora_B["default"].weight
                 thin.copy_(torch.linalg.qr(torch.randn_like(thin).T).Q.T)
                 wide.copy_(torch.linalg.qr(torch.randn_like(wide)).Q * strong)
-    found = by_layer.directions(tuned).set_index(["layer", "matrix"])
+    found = matrices.directions(tuned).set_index(["layer", "matrix"])
     assert len(found) == 3 * 7
     for layer in range(3):
         told = found.loc[layer]
@@ -296,7 +302,7 @@ def test_directions_count_how_many_are_strong(tiny):
 
 
 def test_a_model_without_an_adapter_has_no_directions(tiny):
-    refused(lambda: by_layer.directions(tiny), "has no adapter")
+    refused(lambda: matrices.directions(tiny), "has no adapter")
 
 
 # The stored results
@@ -304,7 +310,7 @@ def test_a_model_without_an_adapter_has_no_directions(tiny):
 
 def test_the_ways_of_ablation_take_as_many_heads_and_never_the_same():
     scores = np.zeros((3, 4))
-    found = inside.Found(scores, [(1, 0), (1, 1)], torch.zeros(3, 4, 8))
+    found = inside.InductionHeads(scores, [(1, 0), (1, 1)], torch.zeros(3, 4, 8))
     assert inside.without(found, inside.INTACT, 0) == []
     assert inside.without(found, inside.INDUCTIVE, 0) == found.chosen
     assert len(inside.without(found, inside.ANYWHERE, 0)) == 2
@@ -319,22 +325,24 @@ def test_invented_words_stand_for_two_categories():
 
 def test_a_draw_of_the_ablation_asks_the_same_in_every_way(make_tiny, monkeypatch):
     wide = make_tiny("llama", max_position_embeddings=2048)
-    found = inside.Found(np.zeros((3, 4)), [(0, 0), (1, 2)], torch.zeros(3, 4, 8))
-    tuned = finetune.Tuned(finetune.with_adapter(wide, 2, 0), pd.DataFrame())
+    found = inside.InductionHeads(np.zeros((3, 4)), [(0, 0), (1, 2)], torch.zeros(3, 4, 8))
+    taught = Taught(facts.WEIGHTS, finetune.with_adapter(wide, 2, 0), facts.TASK, [])
     monkeypatch.setattr(inside, "find", lambda lm: found)
-    monkeypatch.setattr(facts, "teach", lambda *given: tuned)
+    monkeypatch.setattr(facts, "teach", lambda *given: taught)
     monkeypatch.setattr(inside, "ITEMS", 2)
     monkeypatch.setattr(inside, "FACTS", 4)
     monkeypatch.setattr(inside, "ENGLISH", slice(0, 1))
-    plan = inside.ablation_plan(wide, 1)
+    plan = inside.ablation_study(wide, 1)
     table = pd.DataFrame(plan.work(**plan.cells[0]))
-    asked = {way: list(rows["what"]) for way, rows in table.groupby("ablated")}
+    asked = {way: list(rows["measure"]) for way, rows in table.groupby("way")}
     assert asked[inside.INTACT][2:] == asked[inside.INDUCTIVE] == asked[inside.ANYWHERE]
     assert asked[inside.INTACT][:2] == ["facts, untaught", "facts, untaught, written"]
-    assert {*inside.SKILLS, inside.INVENTED, "facts, prompt", "facts, weights"} <= set(table.what)
-    losses = table[table.what == "plain English"].set_index("ablated")["value"]
+    assert {*inside.SKILLS, inside.INVENTED, "facts, prompt", "facts, weights"} <= set(
+        table.measure
+    )
+    losses = table[table.measure == "plain English"].set_index("way")["value"]
     assert losses.nunique() == 4  # other heads, another loss
-    bits = by_layer.right(table.assign(draw=0), what="antonyms", ablated=inside.INTACT)
+    bits = right(table.assign(draw=0), measure="antonyms", way=inside.INTACT)
     assert bits.shape == (1, 2)
 
 
@@ -343,17 +351,17 @@ def test_the_layer_is_chosen_on_draws_of_their_own(tiny, monkeypatch):
 
     def fake(lm, task, some, name, vector=None, layer=-1):
         asked.append((task, name, layer, tuple(some)))
-        return {"vector": name, "layer": layer, "value": float(layer == best), "right": "1"}
+        return {"way": name, "layer": layer, "value": float(layer == best), "right": "1"}
 
-    monkeypatch.setattr(by_layer, "carried", fake)
+    monkeypatch.setattr(inside, "carried", fake)
     for name, value in {"TASKS": ("antonyms", "plurals"), "ITEMS": 2, "SHOTS": 1}.items():
-        monkeypatch.setattr(by_layer, name, value)
-    plan = by_layer.vectors_plan(tiny, 2)
+        monkeypatch.setattr(inside, name, value)
+    plan = inside.vectors_study(tiny, 2)
     assert [cell["draw"] for cell in plan.cells] == [100, 100, 101, 101, 0, 0, 1, 1]
     assert [row["layer"] for row in plan.work(draw=100, task="plurals")] == [0, 2]
     asked.clear()
     rows = plan.work(draw=0, task="antonyms")
-    assert [row["vector"] for row in rows] == list(by_layer.VECTORS)
+    assert [row["way"] for row in rows] == list(inside.VECTORS)
     assert [row["layer"] for row in rows] == [best, best, -1, -1]
     held_out = load_task("antonyms").held_out
     chosen = [some for task, name, layer, some in asked if layer in (0, 2)][:-2]
@@ -362,28 +370,28 @@ def test_the_layer_is_chosen_on_draws_of_their_own(tiny, monkeypatch):
 
 
 def test_carried_puts_the_vector_in(tiny, monkeypatch):
-    monkeypatch.setattr(lens, "with_start", lambda name: TASK)
+    monkeypatch.setattr(states, "with_start", lambda name: TASK)
     asked = EXAMPLES[:2]
-    prompts, answers = lens.ask(tiny, TASK, [], asked)
-    bare = by_layer.carried(tiny, "any", asked, "zero-shot")
-    told = lens.scores(tiny, prompts).argmax(1).tolist()
+    prompts, answers = states.ask(tiny, TASK, [], asked)
+    bare = inside.carried(tiny, "any", asked, "zero-shot")
+    told = states.scores(tiny, prompts).argmax(1).tolist()
     assert bare["right"] == "".join("01"[a == b] for a, b in zip(told, answers, strict=True))
     # A state whose read-out is the first answer makes that answer the likeliest everywhere.
     head = tiny.model.get_output_embeddings().weight
     vector = head[answers[0]].detach().expand(4, -1) * 50
-    row = by_layer.carried(tiny, "any", asked, "vector", vector, 3)
+    row = inside.carried(tiny, "any", asked, "vector", vector, 3)
     assert row["layer"] == 3
-    with lens.put_in(tiny, 3, vector[3]):
-        forced = lens.scores(tiny, prompts).argmax(1).tolist()
+    with states.put_in(tiny, 3, vector[3]):
+        forced = states.scores(tiny, prompts).argmax(1).tolist()
     assert len(set(forced)) == 1  # the state alone decides
     assert row["right"] == "".join("01"[a == b] for a, b in zip(forced, answers, strict=True))
 
 
 def test_the_lens_is_asked_once_without_demonstrations(tiny, monkeypatch):
-    monkeypatch.setattr(by_layer, "ITEMS", 2)
-    plan = by_layer.lens_plan(tiny, 3)
+    monkeypatch.setattr(inside, "ITEMS", 2)
+    plan = inside.lens_study(tiny, 3)
     bare = [cell for cell in plan.cells if cell["shots"] == 0]
-    assert len(bare) == len(by_layer.TASKS) and len(plan.cells) == 4 * len(bare)
+    assert len(bare) == len(inside.TASKS) and len(plan.cells) == 4 * len(bare)
     rows = plan.work(**bare[0])
     assert [row["layer"] for row in rows] == [0, 1, 2, 3]
     assert all(len(row["right"]) == 2 for row in rows)
@@ -392,8 +400,8 @@ def test_the_lens_is_asked_once_without_demonstrations(tiny, monkeypatch):
 def test_what_is_lost_is_paired_by_draw_and_question():
     def rows(way, *bits):
         return [
-            {"draw": draw, "what": "antonyms", "ablated": way, "right": one}
-            for draw, one in enumerate(bits)
+            {"draw": draw, "measure": "antonyms", "way": way, "right": answers}
+            for draw, answers in enumerate(bits)
         ]
 
     # The rows of one way stand in another order: draws are matched by their number.
@@ -407,10 +415,10 @@ def test_what_is_learned_is_paired_and_asked_with_all_heads_at_work():
     bits = {"prompt": ("11", "10"), "untaught": ("10", "00")}
     table = pd.DataFrame(
         [
-            {"draw": draw, "what": f"facts, {where}", "ablated": way, "right": one}
+            {"draw": draw, "measure": f"facts, {where}", "way": way, "right": answers}
             for way in inside.WAYS[:2]
             for where, draws in bits.items()
-            for draw, one in enumerate(draws if way == inside.INTACT else ("00", "00"))
+            for draw, answers in enumerate(draws if way == inside.INTACT else ("00", "00"))
         ]
     )
     assert inside.learned(table, "prompt")[0] == 0.5
@@ -430,17 +438,17 @@ def test_first_places_are_told_by_layer_for_all_tasks_together():
             for draw in (0, 1)
         ]
     )
-    found = by_layer.in_first_place(table, 8, [0, 1])
+    found = inside.in_first_place(table, 8, [0, 1])
     assert [found[layer][0] for layer in (0, 1)] == [0.5, 0.875]
 
 
 def test_the_draws_that_chose_the_layer_do_not_count():
     table = pd.DataFrame(
         [
-            {"draw": draw, "task": "antonyms", "vector": name, "layer": 2, "right": bits}
-            for name in by_layer.VECTORS
+            {"draw": draw, "task": "antonyms", "way": name, "layer": 2, "right": bits}
+            for name in inside.VECTORS
             for draw, bits in ((100, "1111"), (0, "0001"), (1, "0011"))
         ]
     )
-    found = by_layer.reached(table)
-    assert [found[name]["antonyms"][0] for name in by_layer.VECTORS] == [0.375] * 4
+    found = inside.reached(table)
+    assert [found[name]["antonyms"][0] for name in inside.VECTORS] == [0.375] * 4

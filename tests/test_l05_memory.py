@@ -2,22 +2,25 @@
 
 import json
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_store import refused
+from test_study import refused
 
-from helpers import adapters, compare, finetune, methods, scoring
-from helpers.data import Example, Task
+from helpers import adapters, finetune, scoring
+from helpers.data import Example, Task, load_rows
 from helpers.model import ModelError, checksum
-from helpers.studies import facts, memory, plan, updates
-from helpers.studies.facts import TASK, choose, draw, recall, statements
+from helpers.study import carry_out
+from lessons import english, facts
+from lessons import l05_memory as memory
+from lessons.facts import TASK, choose, draw, recall, statements
 
-KNOWN = facts.load()
+KNOWN = load_rows("invented_facts")
 FOUR = draw(KNOWN, 4, 0)
-POLICIES = facts.load("changed_policies")[:3]
+POLICIES = load_rows("changed_policies")[:3]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -29,7 +32,9 @@ def tiny(tiny_models):
 @pytest.fixture
 def quick(monkeypatch):
     """A rate at which a tiny model learns in few steps."""
-    monkeypatch.setitem(methods.RATES, "lora", 1e-2)
+    quick = replace(facts.LORA, rate=1e-2)
+    monkeypatch.setattr(facts, "LORA", quick)
+    monkeypatch.setattr(facts, "WEIGHTS", replace(facts.WEIGHTS, recipe=quick))
 
 
 # Drawing
@@ -60,7 +65,7 @@ def test_statements_are_the_facts_in_the_ways_asked_for():
 # Asking
 
 
-@pytest.mark.parametrize("way", facts.WAYS)
+@pytest.mark.parametrize("way", facts.ASKED)
 def test_choosing_is_the_best_of_the_four_under_the_prompt(tiny, way):
     answer, wrong = ("answer", "distractors")
     if way == "reversed":
@@ -69,7 +74,7 @@ def test_choosing_is_the_best_of_the_four_under_the_prompt(tiny, way):
     expected = []
     for fact in FOUR:
         labels = [fact[answer], *fact[wrong]]
-        task = Task("one", TASK.template, (), (), tuple(labels), {one: one for one in labels})
+        task = Task("one", TASK.template, (), (), tuple(labels), {label: label for label in labels})
         expected.append(scoring.score_labels(tiny, task, shown, [fact[way]])[0].argmax() == 0)
     assert choose(tiny, FOUR, way, shown).tolist() == expected
 
@@ -78,12 +83,11 @@ def test_recall_counts_choosing_and_writing(tiny, monkeypatch):
     said = [fact["answer"] for fact in FOUR[:3]] + ["something else"]
     monkeypatch.setattr(facts, "write", lambda lm, asked, way, shown: said)
     monkeypatch.setattr(facts, "choose", lambda *_: np.array([True, False, False, False]))
-    rows = recall(tiny, FOUR, "prompt", ways=("forward",))
+    rows = recall(tiny, FOUR, "prompt", asked=("forward",))
+    both = {"way": "prompt", "asked": "forward"}
     assert rows == [
-        {"method": "prompt", "asked": "forward", "answered": "choice"}
-        | {"accuracy": 0.25, "right": "1000"},
-        {"method": "prompt", "asked": "forward", "answered": "written"}
-        | {"accuracy": 0.75, "right": "1110"},
+        both | {"measure": "choice", "right": "1000", "value": 0.25},
+        both | {"measure": "written", "right": "1110", "value": 0.75},
     ]
 
 
@@ -93,17 +97,10 @@ def test_recall_counts_choosing_and_writing(tiny, monkeypatch):
 def test_what_is_taught_is_recalled_and_the_base_is_not_changed(tiny, quick):
     before = checksum(tiny.model)
     tuned = facts.teach(tiny, statements(FOUR), seed=0)
-    assert len(tuned.history) == facts.PASSES  # four facts fit one step
+    assert len(tuned.losses) == facts.PASSES  # four facts fit one step
     assert choose(tuned.lm, FOUR).all() and not choose(tiny, FOUR).all()
-    assert tuned.history.loss.iloc[-1] < 0.3 * tuned.history.loss[0]
+    assert tuned.losses.iloc[-1] < 0.3 * tuned.losses[0]
     assert checksum(tiny.model) == before
-
-
-def test_half_a_teaching_is_no_result(tiny, monkeypatch):
-    half = finetune.Tuned(tiny, None, "Stopped by hand", interrupted=True)
-    monkeypatch.setattr(finetune, "tune", lambda *_, **__: half)
-    with pytest.raises(KeyboardInterrupt):
-        facts.teach(tiny, statements(FOUR), seed=0)
 
 
 def test_training_on_goes_on_in_place_at_one_rate(tiny, quick, tmp_path):
@@ -115,7 +112,7 @@ def test_training_on_goes_on_in_place_at_one_rate(tiny, quick, tmp_path):
     assert {record["lr"] for record in records} == {1e-2}
     assert records[-1]["loss"] < 0.75 * records[0]["loss"]
     one_pass = sum(
-        len(one.tokens) for one in finetune.encode_examples(tiny, TASK, statements(FOUR))
+        len(line.tokens) for line in finetune.encode_examples(tiny, TASK, statements(FOUR))
     )
     assert records[0]["tokens"] == one_pass
     assert checksum(tiny.model) == before
@@ -126,7 +123,7 @@ def test_training_on_takes_the_usual_batch_and_every_example_once_in_a_pass(tiny
     adapted = finetune.with_adapter(tiny, 2, 0)
     tokens = [record["tokens"] for record in facts.train_on(adapted, many, 3, seed=0)]
     encoded = finetune.encode_examples(tiny, TASK, many)
-    assert sum(tokens) == sum(len(one.tokens) for one in encoded)
+    assert sum(tokens) == sum(len(line.tokens) for line in encoded)
     assert tokens[2] < 0.75 * min(tokens[:2])  # 8, 8 and the 4 that are left
 
 
@@ -140,10 +137,10 @@ def test_a_new_process_has_the_adapter_and_not_the_prompt(tiny, quick, tmp_path)
     tuned = facts.teach(base, statements(FOUR), seed=0).lm
     adapters.save(tuned, tmp_path / "adapter")
     rows = memory.in_new_process(base, 4, 0, tmp_path / "adapter")
-    assert [row["method"] for row in rows] == ["prompt, new process"] * 2 + [
+    assert [row["way"] for row in rows] == ["prompt, new process"] * 2 + [
         "weights, new process"
     ] * 2
-    own = recall(base, FOUR, "", ways=("forward",)) + recall(tuned, FOUR, "", ways=("forward",))
+    own = recall(base, FOUR, "", asked=("forward",)) + recall(tuned, FOUR, "", asked=("forward",))
     assert [row["right"] for row in rows] == [row["right"] for row in own]
 
 
@@ -154,12 +151,13 @@ def test_a_new_process_that_fails_is_told_by_its_last_line(tiny, monkeypatch, tm
         memory.in_new_process(tiny, 4, 0, tmp_path / "nothing")
 
 
-def test_recall_on_the_command_line_prints_rows_and_names_mistakes(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(plan.models, "load", lambda name: tiny)
-    assert memory.main(["recall", "--facts", "4", "--seed", "0"]) == 0
+def test_the_new_processs_command_prints_rows_and_names_mistakes(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(memory.models, "load", lambda name: tiny)
+    options = ["--model", "tiny", "--facts"]
+    assert memory.main([*options, "4", "--seed", "0"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert rows == recall(tiny, FOUR, "prompt, new process", ways=("forward",))
-    assert memory.main(["recall", "--facts", "5"]) == 1
+    assert rows == recall(tiny, FOUR, "prompt, new process", asked=("forward",))
+    assert memory.main([*options, "5"]) == 1
     assert capsys.readouterr().err.startswith("Facts are drawn by fours")
 
 
@@ -167,7 +165,7 @@ def test_recall_on_the_command_line_prints_rows_and_names_mistakes(tiny, monkeyp
 
 
 def test_a_changed_policy_has_the_old_answer_among_the_wrong_ones():
-    after = updates.changed(POLICIES, 1)
+    after = memory.changed(POLICIES, 1)
     assert after[0] == POLICIES[0] and after[2] == POLICIES[2]
     assert after[1]["answer"] == POLICIES[1]["new_answer"]
     assert sorted(after[1]["distractors"]) == sorted(
@@ -176,11 +174,11 @@ def test_a_changed_policy_has_the_old_answer_among_the_wrong_ones():
 
 
 def test_what_is_held_is_told_apart_for_the_changed_and_the_others(tiny, monkeypatch):
-    after = updates.changed(POLICIES, 1)
+    after = memory.changed(POLICIES, 1)
     said = [POLICIES[0]["answer"], after[1]["answer"], "no idea"]
-    monkeypatch.setattr(updates, "write", lambda *_, **__: said)
-    monkeypatch.setattr(updates, "choose", lambda *_, **__: np.array([True, False, True]))
-    assert updates.holds(tiny, after, 1) == {
+    monkeypatch.setattr(facts, "write", lambda *_, **__: said)
+    monkeypatch.setattr(memory, "choose", lambda *_, **__: np.array([True, False, True]))
+    assert memory.holds(tiny, after, 1) == {
         "ranked": 0,
         "written": 1,
         "answer": after[1]["answer"],
@@ -200,23 +198,29 @@ def test_every_way_of_updating_is_measured(tiny, quick, monkeypatch):
         }
         for name, text in (("a", "cold is"), ("b", "the hot one is"), ("c", "a cold hot"))
     ]
-    rows = {row["way"]: row for row in updates.measure(tiny, short, 1)}
-    assert len(rows) == 7 and {row["policy"] for row in rows.values()} == {"b"}
+    table = pd.DataFrame(memory.updated_in_every_way(tiny, short, 1))
+    assert len(table) == 7 * 4 and set(table.groupby("way")["measure"].nunique()) == {4}
+    written = table[table["measure"] == "written"].set_index("way")
+    ranked = table[table["measure"] == "ranked"].set_index("way")["value"]
+    rows = {
+        way: row.to_dict() | {"written": row["value"], "ranked": ranked[way]}
+        for way, row in written.iterrows()
+    }
     before, swapped = rows["weights, before"], rows["weights, adapter swapped"]
     assert before["written"] == 0 and before["answer"] == "no"
     assert swapped["written"] == swapped["ranked"] == 1 and swapped["made"] > 0
     for way, examples in (("the change", 1), ("all policies", 3)):
         row = rows[f"weights, trained on {way}"]
-        assert row["written"] == row["ranked"] == 1 and 0 < row["steps"] < updates.MOST_STEPS
+        assert row["written"] == row["ranked"] == 1 and 0 < row["steps"] < memory.MOST_STEPS
         assert row["examples"] == examples * row["steps"] and row["seconds"] > before["seconds"]
     assert all(row["steps"] == 0 for way, row in rows.items() if "trained" not in way)
 
 
 def test_retraining_gives_up_in_the_end(tiny, monkeypatch):
-    monkeypatch.setattr(updates, "MOST_STEPS", 2)
-    monkeypatch.setattr(updates, "write", lambda *_, **__: ["never"])
+    monkeypatch.setattr(memory, "MOST_STEPS", 2)
+    monkeypatch.setattr(facts, "write", lambda *_, **__: ["never"])
     tuned = finetune.with_adapter(tiny, 2, 0)
-    assert updates._train_until(tuned, statements(POLICIES[:1]), POLICIES[:1], 0)[0] == 2
+    assert memory._train_until(tuned, statements(POLICIES[:1]), POLICIES[:1], 0)[0] == 2
 
 
 # Forgetting
@@ -227,79 +231,67 @@ def test_the_neutral_loss_is_the_mean_over_all_tokens(tiny):
     losses = []
     for line in lines:
         tokens = torch.tensor([tiny.tokenizer(line).input_ids])
-        told = tiny.model(tokens).logits[0, :-1].log_softmax(-1)
-        losses += [-told[i, token].item() for i, token in enumerate(tokens[0, 1:])]
-    assert memory.neutral_loss(tiny, lines) == pytest.approx(np.mean(losses), rel=1e-4)
+        likely = tiny.model(tokens).logits[0, :-1].log_softmax(-1)
+        losses += [-likely[i, token].item() for i, token in enumerate(tokens[0, 1:])]
+    assert english.neutral_loss(tiny, lines) == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_forgetting_is_measured_at_each_checkpoint_and_on_the_base(tiny, quick, monkeypatch):
     monkeypatch.setattr(memory, "ITEMS", 3)
-    (base,) = memory.measure_forgetting(tiny, KNOWN, 4, 0, 0)
-    rows = memory.measure_forgetting(tiny, KNOWN, 4, 2, 0)
-    assert [row["steps"] for row in rows] == list(memory.CHECKPOINTS)
-    assert base["steps"] == 0 and base == {"steps": 0, "loss": 0.0} | memory.unharmed(tiny, FOUR, 0)
-    assert rows[-1]["loss"] < rows[0]["loss"] and rows[-1]["neutral"] != base["neutral"]
-    assert rows[-1]["facts"] >= base["facts"] and len(rows[-1]["right"]) == 3
+    base = pd.DataFrame(memory.measure_forgetting(tiny, KNOWN, 4, 0, 0))
+    after = pd.DataFrame(memory.measure_forgetting(tiny, KNOWN, 4, 2, 0))
+    assert list(after["steps"]) == [n for n in memory.CHECKPOINTS for _ in range(3)]
+    first, last = (after[after["steps"] == n].set_index("measure") for n in memory.CHECKPOINTS[::2])
+    assert set(base["steps"]) == {0} and set(base["way"]) == {"untaught"}
+    own = pd.DataFrame(memory.unharmed(tiny, FOUR, 0))
+    pd.testing.assert_frame_equal(base[list(own)], own)
+    base = base.set_index("measure")
+    assert last.loc["facts", "loss"] < first.loc["facts", "loss"]
+    assert last.loc["neutral", "value"] != base.loc["neutral", "value"]
+    assert last.loc["facts", "value"] >= base.loc["facts", "value"]
+    assert len(last.loc["past_tense", "right"]) == 3
 
 
 # Stored results
 
 
 @pytest.mark.parametrize(
-    ("what", "cells"), [("facts", 2 * 5), ("updates", 2), ("forgetting", 2 * 4)]
+    ("name", "work", "cells"),
+    [
+        ("facts", "measure_facts", 2 * 5),
+        ("updates", "updated_in_every_way", 2),
+        ("forgetting", "measure_forgetting", 2 * 4),
+    ],
 )
-def test_a_result_is_stored_and_gone_on_with(tiny, tmp_path, monkeypatch, what, cells):
+def test_a_result_is_stored_and_gone_on_with(tiny, tmp_path, monkeypatch, name, work, cells):
     done = []
 
     def one_row(*arguments):
         done.append(arguments[2:])
-        return [{"right": "0" * 4, "accuracy": 0.0}]
+        return [{"right": "0" * 4, "value": 0.0}]
 
     monkeypatch.setattr(memory, "ITEMS", 4)
-    for name in ("measure_facts", "updates.measure", "measure_forgetting"):
-        monkeypatch.setattr(f"helpers.studies.memory.{name}", one_row)
-    planned = memory.PLANS[what](tiny, 2, 4)._replace(numbers=["draw"])
-    table = plan.carry_out(what, tiny, planned, tmp_path / "kept.csv")
-    assert len(table) == len(done) == cells and set(table["draw"]) == {0, 1}
-    again = plan.carry_out(what, tiny, planned, tmp_path / "kept.csv")
-    assert len(again) == len(done) == cells  # nothing was done twice
-
-
-def test_facts_that_cannot_be_drawn_end_the_command(tiny, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plan.models, "load", lambda name: tiny)
-    out = str(tmp_path / "facts.csv")
-    assert memory.main(["facts", "--facts", "3", "--draws", "1", "--out", out]) == 1
-    assert "3 cannot be drawn" in capsys.readouterr().err
-
-
-def test_what_was_right_is_read_back_draw_by_draw():
-    rows = [
-        {"draw": d, "method": m, "asked": "forward", "answered": a, "right": bits}
-        for d, m, a, bits in [
-            (1, "prompt", "choice", "10"),
-            (0, "prompt", "choice", "11"),
-            (0, "prompt", "written", "00"),
-            (0, "weights", "choice", "00"),
-        ]
-    ]
-    found = memory.right(pd.DataFrame(rows), "prompt")
-    assert found.tolist() == [[True, True], [True, False]]
-    assert memory.right(pd.DataFrame(rows), "prompt", answered="written").tolist() == [[False] * 2]
+    monkeypatch.setattr(memory, work, one_row)
+    count = () if name == "updates" else (4,)
+    planned = getattr(memory, f"{name}_study")(tiny, 2, *count)._replace(numbers=["draw"])
+    for _ in range(2):
+        table = carry_out(planned, tiny, tmp_path / "kept.csv")
+        assert len(table) == len(done) == cells and set(table["draw"]) == {0, 1}
 
 
 def test_what_was_forgotten_is_counted_from_each_draws_own_base():
-    columns = ["draw", "rank", "steps", "neutral"]
     rows = [(1, 0, 0, 4.0), (0, 0, 0, 3.0), (0, 8, 16, 5.0), (1, 8, 16, 7.0), (1, 8, 4, 9.0)]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=["draw", "rank", "steps", "value"])
+    table = table.assign(measure="neutral")
     assert memory.forgotten(table, "neutral", 8, 16).tolist() == [2.0, 3.0]
-    lines = memory.by_steps(table, "neutral")
-    assert list(lines) == ["rank 8"] and list(lines["rank 8"]) == [0, 4, 16]
-    mean, low, high = lines["rank 8"][16]
-    assert (mean, low, high) == (6.0, 5.0, 7.0) and lines["rank 8"][0][0] == 3.5
 
 
-def test_the_spread_of_numbers_is_that_of_the_draws():
-    assert compare.mean([1, 1, 1]) == (1, 1, 1)  # no share of right answers
-    mean, low, high = compare.mean([0.1] * 5 + [0.3] * 5)
-    assert mean == pytest.approx(0.2) and 0.1 < low < 0.16 and 0.24 < high < 0.3
-    assert compare.mean(np.zeros((3, 4))) == (0, 0, 0)
+def test_lines_begin_with_the_base_and_follow_every_rank():
+    rows = [(d, r, n, float(r + n + d)) for d in (0, 1) for r in memory.RANKS
+            for n in memory.CHECKPOINTS]  # fmt: skip
+    rows += [(d, 0, 0, float(d)) for d in (0, 1)]
+    table = pd.DataFrame(rows, columns=["draw", "rank", "steps", "value"])
+    lines = memory.by_steps(table.assign(measure="neutral"), "neutral")
+    assert list(lines) == ["rank 2", "rank 8", "rank 32"]
+    assert list(lines["rank 8"]) == [0, *memory.CHECKPOINTS]
+    assert lines["rank 8"][16] == (24.5, 24.0, 25.0) and lines["rank 8"][0].mean == 0.5
