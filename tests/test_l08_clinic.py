@@ -1,20 +1,23 @@
 """The clinic: letters are scored by their rules, and no doctor of the test was trained on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.store import read
-from helpers.studies import clinic, codes, letters
-from helpers.studies.letters import CASES, HOUSE, ORDERS, OWN, Note, draw, load, write
-from helpers.studies.plan import carry_out
 from test_word_pairs import card
 
-from helpers import adapters, finetune
+from helpers import adapters, finetune, teaching
+from helpers.compare import read, right
+from helpers.data import Example
 from helpers.finetune import encode_examples
 from helpers.model import ModelError
 from helpers.prompts import plain
+from helpers.study import carry_out
+from lessons import codes, letters, matrices
+from lessons import l08_clinic as clinic
+from lessons.letters import CASES, HOUSE, ORDERS, OWN, Note, draw, load, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NOTE = Note("Ames", "B4", "warm drinks")
@@ -42,9 +45,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(clinic, "UNLABELLED", 4)
     monkeypatch.setattr(clinic, "CHECKPOINTS", (0, 1, 2))
     monkeypatch.setattr(letters, "LETTER_TOKENS", 4)
-    train = codes.train
-    monkeypatch.setattr(codes, "SHOWN", 8)
-    monkeypatch.setattr(codes, "train", lambda lm, notes, seed: train(lm, notes[:8], seed))
+    monkeypatch.setattr(codes, "SEEN", 8)
+    eight = replace(codes.load_task(), train=codes.load_task().train[:8])
+    monkeypatch.setattr(codes, "load_task", lambda: eight)
     monkeypatch.setattr(clinic, "house_letters", lambda: [letters.example(HOUSE, NOTE)] * 20)
 
 
@@ -122,9 +125,9 @@ def test_style_is_right_whatever_the_finding():
 
 
 def test_codes_are_right_whatever_the_style():
-    assert letters.codes_right(NOTE, "A DRY COUGH, nothing else")
-    assert not letters.codes_right(NOTE, "a dry cough and a stiff neck")
-    assert not letters.codes_right(NOTE, "B4")
+    assert letters.codes_right(NOTE.code, "A DRY COUGH, nothing else")
+    assert not letters.codes_right(NOTE.code, "a dry cough and a stiff neck")
+    assert not letters.codes_right(NOTE.code, "B4")
 
 
 BROKEN = {
@@ -206,22 +209,22 @@ def test_each_prompt_shows_what_it_says(tiny, monkeypatch):
 
 def test_trainings_begin_with_the_codes_and_take_as_many_letters(tiny, quick, monkeypatch):
     began, taken = [], {}
-    train, go_on = codes.train, clinic.go_on
+    first, go_on = clinic.teach, clinic.go_on
 
-    def first(lm, notes, seed):
-        began.append(seed)
-        return train(lm, notes, seed)
+    def teach(lm, task, way, seed, examples):
+        began.append((seed, len(examples), way.recipe))
+        return first(lm, task, way, seed, examples)
 
     def then(lm, examples, batch, seed):
         taken[kind] = [e.label for e in examples], batch
         return go_on(lm, examples, batch, seed)
 
-    monkeypatch.setattr(codes, "train", first)
+    monkeypatch.setattr(clinic, "teach", teach)
     monkeypatch.setattr(clinic, "go_on", then)
     for kind in ("house style", "many styles", "many styles, shown"):
-        moved = adapters.change(clinic.teach(tiny, kind, 5), tiny)["relative"]
+        moved = matrices.change(clinic.train(tiny, kind, 5), tiny)["relative"]
         assert moved.max() > 0
-    assert began == [5]  # once for all three
+    assert began == [(5, 8, codes.CODES)]  # once for all three
     alone, shown = (taken[kind] for kind in ("many styles", "many styles, shown"))
     assert len(alone[0]) == clinic.ROWS * 4 == 4 * len(shown[0]) and alone[1] == 4 * shown[1]
     assert all(letter in shown[0][i // 4] for i, letter in enumerate(alone[0]))
@@ -243,45 +246,37 @@ def test_the_first_training_is_the_stored_one(tiny, quick, monkeypatch, tmp_path
     monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
     with pytest.raises(ModelError, match="holds no adapter"):
         clinic.taught(tiny, "many styles, shown", 0)
-    made = clinic.teach(tiny, "many styles, shown", 0)
+    made = clinic.train(tiny, "many styles, shown", 0)
     adapters.save(made, tmp_path / "clinic_shown", half=True)
-    monkeypatch.setattr(clinic, "teach", None)  # nothing is trained any more
+    monkeypatch.setattr(clinic, "train", None)  # nothing is trained any more
     loaded = clinic.taught(tiny, "many styles, shown", 0)
-    moved = adapters.change(made, tiny)["relative"].to_numpy()
-    assert np.allclose(adapters.change(loaded, tiny)["relative"], moved, rtol=2e-3)
+    moved = matrices.change(made, tiny)["relative"].to_numpy()
+    assert np.allclose(matrices.change(loaded, tiny)["relative"], moved, rtol=2e-3)
     assert clinic.taught(tiny, "untaught", 0) is tiny
 
 
-def test_the_command_stores_an_adapter(tiny, quick, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(clinic.models, "load", lambda name: tiny)
-    assert clinic.main(["clinic_shown", "--out", str(tmp_path / "new")]) == 0
-    assert "Stored in" in capsys.readouterr().out
+def test_an_adapter_is_made_where_it_is_wanted(tiny, quick, tmp_path):
+    clinic.MADE["clinic_shown"].write(tiny, tmp_path / "new")
     assert adapters.load(tiny, tmp_path / "new").name.endswith("LoRA")
+    assert clinic.MADE["clinic_shown"].place == "adapters/clinic_shown"
 
 
 def test_the_two_by_two_is_measured_and_goes_on(tiny, quick, monkeypatch, tmp_path):
     monkeypatch.setattr(clinic, "SEEDS", {"untaught": 1, "many styles": 2})
     out = tmp_path / "clinic.csv"
-    table = carry_out("clinic", tiny, clinic.clinic_plan(tiny, 2), out)
+    table = carry_out(clinic.clinic_study(tiny, 2), tiny, out)
     assert len(table) == 2 * 3 * (4 + 2 * 2)
     assert set(table.right.str.len()) == {letters.DOCTORS * letters.NOTES}
     said = json.loads(table[table.measure == "both"].said.iloc[0])
     assert len(said) == letters.DOCTORS * letters.NOTES
-    assert len(carry_out("clinic", tiny, clinic.clinic_plan(tiny, 2), out)) == len(table)
-    some = clinic.right(read(out), "both", training="many styles", prompt="nothing")
-    assert some.shape == (2, letters.DOCTORS * letters.NOTES)
-
-
-def test_right_is_the_mean_over_trainings():
-    row = {"measure": "both", "training": "t", "prompt": "nothing"}
-    stored = [(0, "01"), (0, "11"), (1, "00"), (1, "01")]
-    table = pd.DataFrame(row | {"draw": d, "right": right} for d, right in stored)
-    assert clinic.right(table, "both", training="t").tolist() == [[0.5, 1.0], [0.0, 0.5]]
+    assert len(carry_out(clinic.clinic_study(tiny, 2), tiny, out)) == len(table)
+    both = right(read(out), measure="both", way="many styles", prompt="nothing", seed=0)
+    assert both.shape == (2, letters.DOCTORS * letters.NOTES)
 
 
 def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, monkeypatch, tmp_path):
     monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
-    made = clinic.teach(tiny, "many styles, shown", 0)
+    made = clinic.train(tiny, "many styles, shown", 0)
     adapters.save(made, tmp_path / "clinic_shown")
     learned = []
     train_on = clinic.train_on
@@ -306,13 +301,13 @@ def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, mon
 # The codes alone
 
 
-def test_every_method_of_the_codes_is_asked_the_same(tiny, monkeypatch, tmp_path):
-    monkeypatch.setattr(codes, "METHODS", {n: m for n, m in codes.METHODS.items() if m[1] < 17})
-    monkeypatch.setattr(codes, "SHOWN", 32)
+def test_every_way_of_the_codes_is_asked_the_same(tiny, monkeypatch, tmp_path):
+    few = {name: way for name, way in codes.WAYS.items() if way.trained < 17}
+    monkeypatch.setattr(codes, "WAYS", {n: replace(w, passes=1) for n, w in few.items()})
     monkeypatch.setattr(codes, "questions", lambda: load().notes["test"][:2])
-    table = carry_out("codes", tiny, codes.plan(tiny, 2), tmp_path / "codes.csv")
-    assert table.groupby("method").draw.nunique().to_dict() == {
-        name: min(2, codes.DRAWS.get(name, 2)) for name in codes.METHODS
+    table = carry_out(codes.codes_study(tiny, 2), tiny, tmp_path / "codes.csv")
+    assert table.groupby("way").draw.nunique().to_dict() == {
+        name: min(2, codes.DRAWS.get(name, 2)) for name in few
     }
     assert set(table.right.str.len()) == {2}
 
@@ -323,43 +318,36 @@ def test_the_codes_are_asked_of_two_test_notes_each():
     assert sorted(note.code for note in asked)[:3] == ["B4", "B4", "C7"]
 
 
-def test_the_codebook_stands_where_the_method_says(tiny, monkeypatch):
-    seen = {}
+def test_an_answer_is_right_where_it_has_the_codes_words_and_no_others():
+    example = Example(str(NOTE), load().codes[NOTE.code])
+    marks = codes.load_task().marks
+    assert marks(example, "It is A DRY COUGH") == {"answers": True}
+    assert marks(example, "a dry cough and a stiff neck") == {"answers": False}
 
-    def spy(lm, task, shown, queries, **more):
-        seen[name] = task.instruction, len(shown)
-        return list(queries)
 
-    monkeypatch.setattr(codes, "answer", spy)
-    book_alone = "codebook in the prompt"
-    for name in ("zero-shot", "prompt, 8", book_alone, "codebook, 4 shown", "prompt, 64"):
-        codes.write(tiny, name, 0, [NOTE])
+def test_the_codebook_stands_where_the_way_says(tiny):
     book = letters.codebook()
-    assert list(seen.values()) == [("", 0), ("", 8), (book, 0), (book, 4), ("", 64)]
+    told = {"zero-shot": ("", 0), "prompt, 8": ("", 8), "codebook in the prompt": (book, 0)}
+    told |= {"codebook, 4 shown": (book, 4), "prompt, 64": ("", 64)}
+    for name, (instruction, shown) in told.items():
+        taught = codes.taught(tiny, name, 0)
+        assert taught.task.instruction == instruction and len(taught.demonstrations) == shown
 
 
-def test_the_weights_are_taught_what_the_method_says(tiny, monkeypatch):
+def test_the_weights_are_taught_what_the_way_says(tiny, monkeypatch):
     learned = {}
 
-    def spy(lm, task, drawn, epochs, **more):
-        learned[name] = len(drawn), epochs * len(drawn), more["lr"]
-        return finetune.Tuned(lm, pd.DataFrame())
+    def spy(lm, task, drawn, recipe, *more):
+        learned[name] = len(drawn), recipe.passes * len(drawn), recipe.rate
+        return finetune.Tuned(lm, pd.DataFrame(columns=finetune.COLUMNS))
 
-    monkeypatch.setattr(codes.finetune, "tune", spy)
-    monkeypatch.setattr(codes, "answer", lambda lm, task, shown, queries, **more: queries)
+    monkeypatch.setattr(teaching, "tune", spy)
     for name in ("weights, 8", "codebook in the weights", "weights, 64", "weights, 240"):
-        codes.write(tiny, name, 0, [NOTE])
+        codes.taught(tiny, name, 0)
     assert [seen for seen, *_ in learned.values()] == [8, 16, 64, 240]
     assert [shown for _, shown, _ in learned.values()] == [128, 256, 448, 480]
-    assert {rate for *_, rate in learned.values()} == {codes.RATE}
+    assert {rate for *_, rate in learned.values()} == {3e-3}
     assert [example.text for example in codes.codebook_lines()] == list(load().codes)
-
-
-def test_an_interrupted_training_is_no_result(tiny, monkeypatch):
-    halted = finetune.Tuned(tiny, pd.DataFrame(), interrupted=True)
-    monkeypatch.setattr(finetune, "tune", lambda *given, **more: halted)
-    with pytest.raises(KeyboardInterrupt):
-        codes.train(tiny, codes.codebook_lines(), 0)
 
 
 def test_rules_kept_are_those_of_the_rows_doctor():

@@ -3,9 +3,11 @@
 import math
 
 import pytest
-from helpers.decision import CHOICES, LESSONS, MISSING, Found, Job, ahead, decide, measured
 
+from helpers.compare import Interval, stored
 from helpers.data import DataError
+from lessons import l04_costs, l10_decision
+from lessons.l10_decision import CHOICES, LESSONS, MISSING, Job, Measured, decide, measured
 
 LEADS = {
     "the job only": (-0.6, -0.7, -0.5),
@@ -14,7 +16,8 @@ LEADS = {
     "a style": (0.1, -0.2, 0.4),  # not sure
     "a code and a style": (0.5, 0.4, 0.6),
 }
-FOUND = Found(LEADS, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000)
+LEADS = {name: Interval(*bounds) for name, bounds in LEADS.items()}
+FOUND = Measured(LEADS, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000)
 JOB = Job(examples=64, days=30, per_day=20, tokens=40, own=True, missing="a skill")
 
 CASES = {
@@ -90,17 +93,10 @@ def test_the_thresholds_are_those_that_were_found():
     assert decide(JOB._replace(examples=189), FOUND).choice == "fine-tune"
     assert decide(JOB._replace(examples=190), FOUND).choice == "TF-IDF first"
     assert decide(JOB._replace(examples=7), FOUND).choice == "kept prompt"
-    reversed_lead = FOUND._replace(leads=LEADS | {"a skill": (-0.3, -0.4, -0.2)})
+    reversed_lead = FOUND._replace(leads=LEADS | {"a skill": Interval(-0.3, -0.4, -0.2)})
     assert decide(JOB, reversed_lead).choice == "kept prompt"
-    useless = FOUND._replace(leads=LEADS | {"a code and a style": (0.0, -0.1, 0.1)})
+    useless = FOUND._replace(leads=LEADS | {"a code and a style": Interval(0.0, -0.1, 0.1)})
     assert decide(JOB._replace(missing="a code and a style"), useless).choice != "both"
-
-
-def test_who_is_ahead():
-    assert ahead(0.01, 0.2) == "weights" and ahead(-0.2, -0.01) == "prompt"
-    assert ahead(-0.1, 0.1) == "" and ahead(0, 0.2) == ""
-    assert ahead(0.05, 0.2, lead=0.1) == "" and ahead(-0.3, -0.05, lead=0.1) == ""
-    assert ahead(0.15, 0.2, lead=0.1) == "weights" and ahead(-0.3, -0.15, lead=0.1) == "prompt"
 
 
 def test_an_unknown_answer_is_refused():
@@ -117,3 +113,14 @@ def test_the_stored_results_give_every_number():
     assert found.least == 8 and 100 < found.counting < 300 and 8000 < found.room < 8193
     for missing in MISSING:
         assert decide(JOB._replace(missing=missing), found).choice in CHOICES
+
+
+def test_the_thresholds_are_those_of_lesson_4():
+    costs = stored("costs")
+    both, known = l04_costs.merged(costs), measured()
+    for name, way in {"kept": "prompt, kept", "anew": "prompt, read anew"}.items():
+        crossing = l04_costs.crossing(both, "weights, merged", way, 8)
+        assert getattr(known, name) == pytest.approx(crossing.mean)
+    for way in ("weights", "prompt, kept"):
+        seconds = l10_decision.seconds_until_right(costs, way, 8)
+        assert seconds == pytest.approx(l04_costs.until_right(costs, way, 8)["seconds"].to_numpy())

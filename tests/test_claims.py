@@ -4,10 +4,9 @@ import re
 
 import pandas as pd
 import pytest
-from helpers.store import read
 
-from helpers import compare
-from helpers.compare import records
+from helpers import claims
+from helpers.compare import read
 from helpers.data import DATA
 
 LESSON = "notebooks/{}.ipynb"
@@ -33,21 +32,21 @@ def stored(monkeypatch, tmp_path):
             }
             for c, lesson, v in verdicts
         ]
-        pd.DataFrame(rows, columns=records.COLUMNS).to_csv(tmp_path / "v.csv", index=False)
-        monkeypatch.setattr(records, "STORED", tmp_path / "v.csv")
+        pd.DataFrame(rows, columns=claims.COLUMNS).to_csv(tmp_path / "v.csv", index=False)
+        monkeypatch.setattr(claims, "STORED", tmp_path / "v.csv")
 
     return keep
 
 
 def row(claim):
-    return compare.board().set_index("claim").loc[claim]
+    return claims.board().set_index("claim").loc[claim]
 
 
 def test_all_28_claims_have_a_verdict_a_number_and_a_lesson(learner):
-    board = compare.board()
-    assert list(board["claim"]) == list(compare.claims()["id"]) and len(board) == 28
+    board = claims.board()
+    assert list(board["claim"]) == list(claims.claims()["id"]) and len(board) == 28
     assert list(board["claim"][board["verdict"] == ""]) == []
-    assert set(board["verdict"]) <= set(compare.VERDICTS)
+    assert set(board["verdict"]) <= set(claims.VERDICTS)
     for column in ("text", "measured", "why", "lessons"):
         assert (board[column].map(len) > 0).all(), column
     numberless = board["measured"].str.fullmatch(r"\D*") & ~board["claim"].isin(["I1", "I4"])
@@ -56,8 +55,8 @@ def test_all_28_claims_have_a_verdict_a_number_and_a_lesson(learner):
 
 
 def test_the_stored_verdicts_are_one_for_each_claim_and_lesson():
-    found = read(records.STORED)
-    assert list(found.columns) == records.COLUMNS
+    found = read(claims.STORED)
+    assert list(found.columns) == claims.COLUMNS
     assert not found.duplicated(["claim", "lesson"]).any()
     assert found.equals(found.sort_values(["claim", "lesson"], ignore_index=True))
     for lesson, rows in found.groupby("lesson"):
@@ -67,7 +66,7 @@ def test_the_stored_verdicts_are_one_for_each_claim_and_lesson():
 
 
 def test_lessons_that_agree_and_lessons_that_do_not(learner, stored):
-    holds, partly, no = compare.VERDICTS
+    holds, partly, no = claims.VERDICTS
     first, second = "01_a", "05_b"
     stored(("I3", first, holds), ("I3", second, holds), ("F3", first, holds), ("F3", second, no))
     assert row("I3").verdict == holds and row("F3").verdict == partly
@@ -80,35 +79,35 @@ def test_lessons_that_agree_and_lessons_that_do_not(learner, stored):
 
 
 def test_the_learners_own_verdict_takes_the_stored_ones_place(learner, stored):
-    holds, partly, no = compare.VERDICTS
+    holds, partly, no = claims.VERDICTS
     stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", holds))
-    compare.record_verdict("I4", "01_a", "mine: 3", no, "Mine.")
+    claims.record_verdict("I4", "01_a", "mine: 3", no, "Mine.")
     assert row("I4")[["verdict", "measured", "whose"]].tolist() == [no, "mine: 3", "you"]
-    compare.record_verdict("I3", "05_b", "mine: 4", partly, "Mine.")
+    claims.record_verdict("I3", "05_b", "mine: 4", partly, "Mine.")
     assert row("I3").verdict == partly and row("I3").whose == "both"
     assert row("I3").measured == "[1] I3 in 01_a. [5] mine: 4."
-    compare.record_verdict("F1", "02_c", "mine: 5", holds, "Mine.")
+    claims.record_verdict("F1", "02_c", "mine: 5", holds, "Mine.")
     assert row("F1").whose == "you"
 
 
 def test_predictions_are_compared_with_the_verdicts(learner, stored):
-    holds, partly, _ = compare.VERDICTS
+    holds, partly, _ = claims.VERDICTS
     stored(("I3", "01_a", holds), ("I4", "01_a", partly))
-    compare.record_prediction("I3", holds)
-    compare.record_prediction("I4", holds)
-    compare.record_prediction("some other question", "I4")
+    claims.record_prediction("I3", holds)
+    claims.record_prediction("I4", holds)
+    claims.record_prediction("some other question", "I4")
     assert row("I3").predicted == holds and row("I3").hit
     assert row("I4").predicted == holds and not row("I4").hit
     assert not row("K1").hit and row("K1").predicted == ""
 
 
 def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, stored):
-    holds, _, no = compare.VERDICTS
+    holds, _, no = claims.VERDICTS
     stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", no))
-    compare.record_verdict("F1", "02_c", "a <b> & c: 1", holds, "x < y")
-    compare.record_prediction("I4", holds)
-    page = compare.shown(compare.board()).to_html()
+    claims.record_verdict("F1", "02_c", "a <b> & c: 1", holds, "x < y")
+    claims.record_prediction("I4", holds)
+    page = claims.as_table(claims.board()).to_html()
     assert '<a href="01_a.ipynb">1</a> <a href="05_b.ipynb">5</a>' in page
     assert "a &lt;b&gt; &amp; c: 1" in page and "x &lt; y" in page
     assert f"✓ {holds}" in page and f"✗ {no}" in page and f"{holds}: wrong" in page
-    assert compare.shown(compare.board()).to_html() == page
+    assert claims.as_table(claims.board()).to_html() == page

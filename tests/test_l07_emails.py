@@ -6,17 +6,18 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.studies import emails, styles
-from helpers.studies.facts import load
-from helpers.studies.styles import holds, kept, marks, part, right
-from test_store import refused
+from test_study import refused
 from test_word_pairs import DATA, FIELDS, card
 
-from helpers import compare, finetune, methods, prompts, scoring
-from helpers.data import Example
+from helpers import compare, finetune, prompts, teaching
+from helpers.data import Example, load_rows
 from helpers.model import checksum
+from helpers.teaching import passes
+from lessons import l07_uses as emails
+from lessons import styles
+from lessons.styles import KEPT, holds, kept, marked, part, texts_right
 
-MAIL, STYLES, WRITERS = load("emails"), load("styles"), load("writers")
+MAIL, STYLES, WRITERS = load_rows("emails"), load_rows("styles"), load_rows("writers")
 RULES = {style["style"]: style["rules"] for style in STYLES}
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,7 +30,7 @@ def tiny(make_tiny):
 @pytest.fixture
 def quick(monkeypatch):
     """A training of one pass, and few tokens to write."""
-    monkeypatch.setattr(styles, "epochs", lambda *_: 1)
+    monkeypatch.setattr(styles, "passes", lambda *_: 1)
     monkeypatch.setattr(styles, "ROOM", 4)
 
 
@@ -108,23 +109,33 @@ def test_a_word_is_held_whole_and_in_any_case():
 def test_marks_count_rules_facts_and_names():
     asked = [MAIL[0], MAIL[1]]
     said = [MAIL[0]["replies"]["telegram"], "NOTHING KNOWN"]
-    row = marks(RULES["telegram"], said, asked)
-    assert row["right"] == "10" and row["facts"] == "yn" and row["names"] == "yn"
-    assert row["rules"] == pytest.approx((3 + 2) / 6)
-    assert json.loads(row["said"]) == said
+    rows = {row["measure"]: row for row in marked(RULES["telegram"], said, asked)}
+    assert [rows[name]["right"] for name in (KEPT, "facts", "names", "rules")] == [
+        "10", "10", "10", ""]  # fmt: skip
+    assert rows["rules"]["value"] == pytest.approx((3 + 2) / 6)
+    assert json.loads(rows[KEPT]["said"]) == said and rows["facts"]["said"] == ""
     writer = WRITERS[0]
-    told = marks(writer["rules"], ["Hello."], writer["messages"][:1])
-    assert told["names"] == "" and told["right"] == "0"
+    one_text = marked(writer["rules"], ["Hello."], writer["messages"][:1])
+    assert [row["measure"] for row in one_text] == [KEPT, "facts", "rules"]
 
 
-def test_right_joins_a_draws_styles_and_asks_for_more():
-    rows = [("a", 0, "10", "yn"), ("a", 0, "01", "yy"), ("a", 1, "11", "nn"), ("a", 1, "00", "yy")]
-    rows.append(("b", 0, "11", "yy"))
-    results = pd.DataFrame(rows, columns=["way", "draw", "right", "facts"])
-    assert right(results, way="a").tolist() == [[1, 0, 0, 1], [1, 1, 0, 0]]
-    assert right(results, "facts", way="a").tolist() == [[1, 0, 0, 1], [0, 0, 0, 0]]
-    assert right(results, way="b").shape == (1, 2)
-    refused(lambda: right(results, way="c"), "nothing of", "'c'")
+def table_of(*rows) -> pd.DataFrame:
+    """Rows of all rules and of facts from (way, draw, kept, facts)."""
+    both = [
+        {"way": way, "draw": draw, "measure": measure, "right": right}
+        for way, draw, *bits in rows
+        for measure, right in zip((KEPT, "facts"), bits, strict=True)
+    ]
+    return pd.DataFrame(both)
+
+
+def test_texts_join_a_draws_styles_and_ask_for_more():
+    results = table_of(("a", 0, "10", "10"), ("a", 0, "01", "11"), ("a", 1, "11", "00"),
+                       ("a", 1, "00", "11"), ("b", 0, "11", "11"))  # fmt: skip
+    assert texts_right(results, way="a").tolist() == [[1, 0, 0, 1], [1, 1, 0, 0]]
+    assert texts_right(results, "facts", way="a").tolist() == [[1, 0, 0, 1], [0, 0, 0, 0]]
+    assert texts_right(results, way="b").shape == (1, 2)
+    refused(lambda: texts_right(results, way="c"), "nothing of", "'c'")
 
 
 # The stream
@@ -149,14 +160,16 @@ def test_a_smaller_draw_is_the_start_of_a_larger_one():
 
 def test_what_is_compared_was_asked_for_the_same_styles():
     for draw in range(10):
-        prompted = [style["style"] for style in emails.wanted("prompt, 4", STYLES, draw)]
-        (own,) = emails.wanted("adapter, 4", STYLES, draw)
+        prompted = [
+            style["style"] for style in emails.wanted(emails.ARMS["prompt, 4"], STYLES, draw)
+        ]
+        (own,) = emails.wanted(emails.ARMS["adapter, 4"], STYLES, draw)
         assert len(prompted) == 5 and own["style"] in prompted
-        assert emails.wanted("prompt, 24", STYLES, draw) == emails.wanted(
-            "adapter, 24", STYLES, draw
+        assert emails.wanted(emails.ARMS["prompt, 24"], STYLES, draw) == emails.wanted(
+            emails.ARMS["adapter, 24"], STYLES, draw
         )
-        assert emails.wanted("prompt, 1", STYLES, draw)[0]["group"] == "late"
-    assert emails.wanted("instruction", STYLES, 0) == STYLES[:4]
+        assert emails.wanted(emails.ARMS["prompt, 1"], STYLES, draw)[0]["group"] == "late"
+    assert emails.wanted(emails.ARMS["instruction"], STYLES, 0) == STYLES[:4]
 
 
 def test_alongside_keeps_the_rows_that_the_other_way_has():
@@ -168,35 +181,46 @@ def test_alongside_keeps_the_rows_that_the_other_way_has():
 # Each way
 
 
-def test_a_prompt_shows_the_style_and_is_charged_for_reading_it(tiny, quick, monkeypatch):
+def watched(monkeypatch) -> list:
+    """What came of teaching and what was asked, each time that a text is written."""
     seen = []
-    monkeypatch.setattr(
-        styles, "answer", lambda lm, task, shown, asked, *_: seen.append((shown, asked)) or asked
-    )
-    rows = emails.measure_emails(tiny, MAIL, STYLES, 1, "prompt, 2")
+
+    def ask(taught, queries, room):
+        seen.append((taught, queries))
+        return list(queries)
+
+    monkeypatch.setattr(styles.teaching, "ask", ask)
+    return seen
+
+
+def all_rules(rows):
+    return [row for row in rows if row["measure"] == KEPT]
+
+
+def test_a_prompt_shows_the_style_and_is_charged_for_reading_it(tiny, quick, monkeypatch):
+    seen = watched(monkeypatch)
+    rows = all_rules(emails.measure_emails(tiny, MAIL, STYLES, 1, "prompt, 2"))
     assert [row["style"] for row in rows] == [*list(RULES)[:4], "dashed"]
     assert [row["group"] for row in rows] == ["taught"] * 4 + ["late"]
     chosen = emails.drawn(MAIL, 2, 1)
-    for row, (shown, asked) in zip(rows, seen, strict=True):
-        assert shown == [Example(emails.sent(one), one["replies"][row["style"]]) for one in chosen]
-        text = "".join(f"E-mail from {one.text}\nReply: {one.label}\n\n" for one in shown)
-        assert text.encode() in prompts.plain(emails.REPLY, shown, "").encode()
+    for row, (taught, asked) in zip(rows, seen, strict=True):
+        shown = [Example(emails.sent(mail), mail["replies"][row["style"]]) for mail in chosen]
+        assert taught.demonstrations == shown and taught.lm is tiny
+        beginning = prompts.plain(emails.REPLY, shown, "")
+        assert row["text_bytes"] == len(beginning.encode())
         assert 0 < row["read_tokens"] <= row["text_bytes"] and row["cache_bytes"] > 0
         assert row["teach_seconds"] == row["adapter_bytes"] == 0 and len(asked) == 4
-    assert seen[0][1] == [emails.sent(one) for one in emails.due(MAIL, 0, 1)]
+    assert seen[0][1] == [emails.sent(mail) for mail in emails.due(MAIL, 0, 1)]
 
 
 def test_an_adapter_answers_without_demonstrations_and_is_charged_for_training(
     tiny, quick, monkeypatch
 ):
-    seen = []
-    answer = styles.answer
-    monkeypatch.setattr(styles, "answer", lambda *a: seen.append((a[0], a[2], a[3])) or answer(*a))
-    before = checksum(tiny.model)
-    (row,) = emails.measure_emails(tiny, MAIL, STYLES, 2, "adapter, 4")
-    ((model, shown, asked),) = seen
-    assert shown == [] and row["style"] == "telegram" and "LoRA" in model.name
-    assert asked == [emails.sent(one) for one in emails.due(MAIL, 2, 2)]
+    seen, before = watched(monkeypatch), checksum(tiny.model)
+    (row,) = all_rules(emails.measure_emails(tiny, MAIL, STYLES, 2, "adapter, 4"))
+    ((taught, asked),) = seen
+    assert taught.demonstrations == [] and row["style"] == "telegram" and "LoRA" in taught.lm.name
+    assert asked == [emails.sent(mail) for mail in emails.due(MAIL, 2, 2)]
     assert row["adapter_bytes"] > row["text_bytes"] == row["read_tokens"] == 0
     assert row["teach_seconds"] > 0 and row["taught_tokens"] > 0
     assert checksum(tiny.model) == before
@@ -205,21 +229,21 @@ def test_an_adapter_answers_without_demonstrations_and_is_charged_for_training(
 def test_one_adapter_is_taught_all_styles_by_name_and_hears_of_the_late_one(
     tiny, quick, monkeypatch
 ):
-    taught, asked = [], []
-    monkeypatch.setattr(
-        emails, "teach", lambda lm, task, examples, seed: taught.append(examples) or (lm, {})
-    )
-    monkeypatch.setattr(styles, "answer", lambda *a: asked.append(a[3]) or a[3])
+    seen, examples = watched(monkeypatch), []
+
+    def taught(lm, task, way, given, seed):
+        examples.append(given)
+        return teaching.Taught(way, lm, task, []), {}
+
+    monkeypatch.setattr(emails, "taught", taught)
     rows = emails.measure_emails(tiny, MAIL, STYLES, 0, "one adapter")
-    assert len(taught) == 1 and len(taught[0]) == 4 * emails.MANY
-    styles_told = [example.text.rsplit("\nStyle: ", 1)[1] for example in taught[0]]
-    assert set(styles_told) == set(list(RULES)[:4])
-    assert all(
-        all(kept(RULES[style], example.label, sender(example)))
-        for example, style in zip(taught[0], styles_told, strict=True)
-    )
-    assert [row["style"] for row in rows][-1] == "labelled"
-    assert all(one.endswith("\nStyle: labelled") for one in asked[-1])
+    assert len(examples) == 1 and len(examples[0]) == 4 * emails.MANY
+    names = [example.text.rsplit("\nStyle: ", 1)[1] for example in examples[0]]
+    assert set(names) == set(list(RULES)[:4])
+    for example, style in zip(examples[0], names, strict=True):
+        assert all(kept(RULES[style], example.label, sender(example)))
+    assert rows[-1]["style"] == "labelled"
+    assert all(text.endswith("\nStyle: labelled") for text in seen[-1][1])
 
 
 def sender(example: Example) -> dict:
@@ -227,34 +251,23 @@ def sender(example: Example) -> dict:
 
 
 def test_an_instruction_tells_the_rules_in_a_chat(tiny, quick, monkeypatch):
-    told = []
-    monkeypatch.setattr(
-        scoring, "generate", lambda lm, prompts, *_: told.append(prompts) or ["x"] * len(prompts)
-    )
-    rows = emails.measure_emails(tiny, MAIL, STYLES, 0, "instruction")
-    assert len(rows) == len(told) == 4
-    for row, written in zip(rows, told, strict=True):
-        assert all(rule in text for rule, _ in RULES[row["style"]] for text in written)
-        assert all(text.startswith("<|start|>system") for text in written)
+    seen = watched(monkeypatch)
+    rows = all_rules(emails.measure_emails(tiny, MAIL, STYLES, 0, "instruction"))
+    assert len(rows) == len(seen) == 4
+    for row, (taught, asked) in zip(rows, seen, strict=True):
+        text = taught.style(taught.task, taught.demonstrations, asked[0])
+        assert all(rule in text for rule, _ in RULES[row["style"]])
+        assert text.startswith("<|start|>system") and taught.demonstrations == []
 
 
-def test_teaching_follows_the_recipe_and_measures_a_switch_by_name(tiny, monkeypatch):
-    passes = []
-    train = methods.train
-
-    def watched(lm, task, examples, method, times, seed):
-        passes.append(times)
-        return train(lm, task, examples, method, 1, seed)
-
-    monkeypatch.setattr(styles, "train", watched)
-    examples = emails.shown(emails.drawn(MAIL, 4, 0), "dashed")
-    tuned, cost = styles.teach(tiny, emails.REPLY, examples, 0)
-    assert passes == [16] and methods.epochs(24, styles.SHOWN) == 8
-    assert methods.epochs(96, styles.SHOWN) == 2
-    weights = sum(w.nbytes for name, w in tuned.model.named_parameters() if "lora_" in name)
+def test_teaching_follows_the_recipe_and_measures_a_switch_by_name(tiny, quick):
+    examples = emails.in_style(emails.drawn(MAIL, 4, 0), "dashed")
+    result, cost = styles.taught(tiny, emails.REPLY, emails.TRAINED, examples, 0)
+    assert [passes(n, styles.SEEN) for n in (4, 24, 96)] == [16, 8, 2]
+    weights = sum(w.nbytes for name, w in result.lm.model.named_parameters() if "lora_" in name)
     assert weights <= cost["adapter_bytes"] < 1.5 * weights + 20_000
     encoded = finetune.encode_examples(tiny, emails.REPLY, examples)
-    assert cost["taught_tokens"] == sum(len(one.tokens) for one in encoded)
+    assert cost["taught_tokens"] == sum(len(example.tokens) for example in encoded)
     assert cost["switch_seconds"] < cost["teach_seconds"]
 
 
@@ -271,16 +284,16 @@ def test_a_session_and_what_is_written_after_it_share_no_message():
 
 
 def test_earlier_messages_stand_in_the_prompt_or_in_the_weights(tiny, quick, monkeypatch):
-    seen = []
-    monkeypatch.setattr(
-        styles, "answer", lambda lm, task, shown, asked, *_: seen.append((lm, shown)) or asked
-    )
+    seen = watched(monkeypatch)
     known, _ = emails.session(WRITERS[6], 0)
-    prompted = emails.measure_writer(tiny, WRITERS[6], 0, "prompt", 2)
-    trained = emails.measure_writer(tiny, WRITERS[6], 0, "weights", 4)
-    alone = emails.measure_writer(tiny, WRITERS[6], 0, "prompt", 0)
-    assert seen[0] == (tiny, [Example(one["request"], one["message"]) for one in known[:2]])
-    assert seen[1][0] is not tiny and seen[1][1] == [] and seen[2] == (tiny, [])
+    prompted, trained, alone = (
+        all_rules(emails.measure_writer(tiny, WRITERS[6], 0, way, n))[0]
+        for way, n in (("prompt", 2), ("weights", 4), ("prompt", 0))
+    )
+    taught = [result for result, _ in seen]
+    assert taught[0].demonstrations == [Example(m["request"], m["message"]) for m in known[:2]]
+    assert [result.lm is tiny for result in taught] == [True, False, True]
+    assert taught[1].demonstrations == taught[2].demonstrations == []
     assert trained["teach_seconds"] > 0 == prompted["teach_seconds"] == alone["read_tokens"]
     assert prompted["read_tokens"] > 0 and list(prompted) == list(trained) == list(alone)
 
@@ -289,39 +302,33 @@ def test_earlier_messages_stand_in_the_prompt_or_in_the_weights(tiny, quick, mon
 
 
 def test_plans_hold_what_the_lesson_compares(tiny):
-    plan = emails.emails_plan(tiny, 10)
+    plan = emails.emails_study(tiny, 10)
     count = pd.Series([cell["way"] for cell in plan.cells]).value_counts().to_dict()
-    assert count == emails.WAYS and plan.settled["questions"] == 4
-    assert len(emails.emails_plan(tiny, 2).cells) == 2 * len(emails.WAYS)
-    sessions = emails.writers_plan(tiny, 10)
+    assert (
+        count == {name: arm.draws for name, arm in emails.ARMS.items()}
+        and plan.settled["questions"] == 4
+    )
+    assert len(emails.emails_study(tiny, 2).cells) == 2 * len(emails.ARMS)
+    sessions = emails.writers_study(tiny, 10)
     assert len(sessions.cells) == 10 * (len(emails.EARLIER) + len(emails.TUNED_ON))
-    taken = emails.writers_plan(tiny, 3).settled["data"]
+    taken = emails.writers_study(tiny, 3).settled["data"]
     assert taken != sessions.settled["data"]  # other writers, another result
 
 
 def test_writers_of_development_are_not_measured(tiny, quick):
-    plan = emails.writers_plan(tiny, 99)
+    plan = emails.writers_study(tiny, 99)
     cells = [cell for cell in plan.cells if cell["earlier"] == 0]
     measured = {plan.work(**cell)[0]["writer"] for cell in cells}
     assert measured == {writer["writer"] for writer in part(WRITERS, "measure")}
 
 
-def stored_rows(**columns) -> pd.DataFrame:
-    table = pd.DataFrame(columns)
-    return table.assign(**{name: 0.0 for name in styles.NUMBERS if name not in table})
-
-
 def test_the_table_counts_texts_and_what_is_kept():
-    results = stored_rows(
-        way=["p", "p", "a"],
-        draw=[0, 1, 0],
-        right=["1110", "1100", "0000"],
-        facts=["nyyy", "nyyy", "yyyy"],
-        cache_bytes=[1e6, 3e6, 0],
-        adapter_bytes=[0, 0, 9e6],
-        switch_seconds=[0.5, 1.5, 0.01],
-    )
-    table = emails.table(results)
+    costs = {"cache_bytes": [1e6, 3e6, 0], "adapter_bytes": [0, 0, 9e6]}
+    costs |= {"switch_seconds": [0.5, 1.5, 0.01]}
+    rows = table_of(("p", 0, "1110", "0111"), ("p", 1, "1100", "0111"), ("a", 0, "0000", "1111"))
+    rows = rows.assign(**{name: np.repeat(values, 2) for name, values in costs.items()})
+    rows = rows.assign(**{name: 0.0 for name in styles.NUMBERS if name not in rows})
+    table = emails.emails_table(rows)
     assert list(table.index) == ["p", "a"] and table["texts"].tolist() == [8, 4]
     assert table.loc["p", "all rules"].startswith("0.62 (")
     assert table.loc["p", "and the fact"].startswith("0.38 (")  # one text has no fact
@@ -329,22 +336,19 @@ def test_the_table_counts_texts_and_what_is_kept():
     assert table["MB kept"].tolist() == [2.0, 9.0] and table["switch (s)"].tolist() == [1.0, 0.01]
 
 
-def test_where_all_texts_agree_each_of_them_counts():
-    none, some = np.zeros((10, 4), dtype=bool), np.eye(4, dtype=bool)
-    assert emails.share(none) == compare.interval(np.zeros((1, 40)))
-    assert emails.share(none)[2] < 0.1 < compare.interval(none)[2]
-    assert emails.share(some) == compare.interval(some)
-
-
 def test_curves_end_with_the_prompt_which_has_all_numbers():
     ways = [("prompt", n) for n in emails.EARLIER] + [("weights", 4), ("weights", 8)]
     cells = pd.DataFrame(ways, columns=["way", "earlier"])
-    rows = [cells.assign(draw=d, right="1100", facts="ynnn") for d in (0, 1)]
-    curves = emails.by_earlier(pd.concat(rows))
+    rows = pd.concat(
+        cells.assign(draw=d, measure=measure, right=right)
+        for d in (0, 1)
+        for measure, right in ((KEPT, "1100"), ("facts", "1000"))
+    )
+    curves = emails.by_earlier(rows)
     assert list(curves) == ["weights", "prompt"]
     assert list(curves["prompt"]) == list(emails.EARLIER) and list(curves["weights"]) == [4, 8]
     assert curves["prompt"][2][0] == 0.5
-    assert emails.by_earlier(pd.concat(rows), "facts")["weights"][8][0] == 0.25
+    assert emails.by_earlier(rows, "facts")["weights"][8][0] == 0.25
 
 
 @pytest.mark.parametrize("name", ["emails", "writers"])
@@ -353,14 +357,17 @@ def test_the_stored_texts_are_marked_as_stored(name):
     results = compare.stored(name)
     rules = RULES | {writer["writer"]: writer["rules"] for writer in WRITERS}
     taught = part(STYLES, "taught")
-    for row in results.to_dict("records"):
+    keys = [column for column in ("draw", "way", "style", "earlier") if column in results]
+    for _, rows in results.groupby(keys):
+        rows = rows.set_index("measure")
+        first = rows.iloc[0]
         if name == "writers":
-            writer = next(one for one in WRITERS if one["writer"] == row["writer"])
-            asked, key = emails.session(writer, row["draw"])[1], row["writer"]
+            writer = next(person for person in WRITERS if person["writer"] == first["writer"])
+            asked, key = emails.session(writer, first["draw"])[1], first["writer"]
         else:
-            key = row["style"]
-            place = next((i for i, one in enumerate(taught) if one["style"] == key), 0)
-            asked = emails.due(MAIL, place, row["draw"])
-        found = marks(rules[key], json.loads(row["said"]), asked)
-        assert found["right"] == row["right"] and found["facts"] == row["facts"]
-        assert found["rules"] == pytest.approx(row["rules"], abs=1e-5)
+            key = first["style"]
+            place = next((i for i, style in enumerate(taught) if style["style"] == key), 0)
+            asked = emails.due(MAIL, place, first["draw"])
+        for row in marked(rules[key], json.loads(rows.loc[KEPT, "said"]), asked):
+            assert row["right"] == rows.loc[row["measure"], "right"]
+            assert row["value"] == pytest.approx(rows.loc[row["measure"], "value"], abs=1e-5)

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.store import bits
-from helpers.studies import codes, emails, facts, letters, replies, styles, uses
-from helpers.studies.facts import load
+
+from helpers.compare import bits, scored
+from helpers.data import load_rows
+from lessons import codes, letters, replies, styles
+from lessons import l07_uses as uses
 
 WAYS = {use: dict(zip(("prompt", "weights"), ways, strict=True)) for use, ways in uses.FEW.items()}
 BAD = "nothing of use"
@@ -16,10 +18,10 @@ BAD = "nothing of use"
 def support(draws: int) -> pd.DataFrame:
     """The prompt writes the shop's own replies, the weights nonsense."""
     rows = [
-        {"draw": d, "method": way, "id": row["id"], "kind": row["kind"], "written": said}
+        {"draw": d, "way": way, "id": row["id"], "kind": row["kind"], "written": said}
         | {"right": bits(replies.marks(row, said).values())}
         for d in range(draws)
-        for row in load("support_replies")
+        for row in load_rows("support_replies")
         if row["split"] == "held_out"
         for way, said in zip(uses.FEW["U1 support desk"], (row["reply"], BAD), strict=True)
     ]
@@ -27,30 +29,30 @@ def support(draws: int) -> pd.DataFrame:
 
 
 def mail(draws: int) -> pd.DataFrame:
-    known, every, rows = facts.load("emails"), facts.load("styles"), []
+    known, every, rows = load_rows("emails"), load_rows("styles"), []
     for d in range(draws):
         for way in uses.FEW["U2 e-mails"]:
-            for style in emails.wanted(way, every, d):
+            for style in uses.wanted(uses.ARMS[way], every, d):
                 taught = styles.part(every, "taught")
                 place = taught.index(style) if style in taught else 0
-                asked = emails.due(known, place, d)
-                good = [one["replies"][style["style"]] for one in asked]
+                asked = uses.due(known, place, d)
+                good = [email["replies"][style["style"]] for email in asked]
                 said = good if "prompt" in way else [BAD] * len(asked)
                 row = {"draw": d, "way": way, "style": style["style"]}
-                rows.append(row | styles.marks(style["rules"], said, asked))
+                rows += [row | marks for marks in styles.marked(style["rules"], said, asked)]
     return pd.DataFrame(rows)
 
 
 def writers(draws: int) -> pd.DataFrame:
     rows = []
-    for d, writer in enumerate(styles.part(facts.load("writers"), "measure")[:draws]):
-        _, asked = emails.session(writer, d)
+    for d, writer in enumerate(styles.part(load_rows("writers"), "measure")[:draws]):
+        _, asked = uses.session(writer, d)
         for way in ("prompt", "weights"):
             for n in (4, 8):
                 good = way == "prompt" and n == 8
                 said = [one["message"] if good else BAD for one in asked]
                 row = {"draw": d, "way": way, "earlier": n}
-                rows.append(row | styles.marks(writer["rules"], said, asked))
+                rows += [row | marks for marks in styles.marked(writer["rules"], said, asked)]
     return pd.DataFrame(rows)
 
 
@@ -61,10 +63,9 @@ def clinic(draws: int) -> pd.DataFrame:
         for way in uses.FEW["U3 clinic's codes"]:
             said = [words[note.code] if "prompt" in way else BAD for note in asked]
             right = [
-                letters.codes_right(note, text) for note, text in zip(asked, said, strict=True)
+                letters.codes_right(note.code, text) for note, text in zip(asked, said, strict=True)
             ]
-            row = {"draw": d, "method": way, "right": bits(right), "said": json.dumps(said)}
-            rows.append(row)
+            rows.append({"draw": d, "way": way, "said": json.dumps(said)} | scored(right))
     return pd.DataFrame(rows)
 
 
@@ -115,7 +116,7 @@ def test_facts_are_asked_for_where_they_are_wanted(results):
 @pytest.mark.parametrize("use", ["U1 support desk", "U3 clinic's codes"])
 def test_draws_that_one_way_lacks_are_left_out(results, use):
     ways, table = uses.FEW[use], results[use]
-    fewer = table[(table["draw"] == 1) | (table["method"] == ways[0])]
+    fewer = table[(table["draw"] == 1) | (table["way"] == ways[0])]
     kept = uses.all_right(results | {use: fewer}, use, *ways)
     assert kept.shape[0] == 1
     np.testing.assert_array_equal(kept, uses.all_right(results, use, *ways)[1:])
@@ -123,7 +124,7 @@ def test_draws_that_one_way_lacks_are_left_out(results, use):
 
 def test_tickets_are_read_back_with_what_was_written(results):
     found = uses.tickets_and_replies(results["U1 support desk"], "prompt, 8", ["odd"])
-    odd = [row for row in load("support_replies") if row["kind"] == "odd"]
+    odd = [row for row in load_rows("support_replies") if row["kind"] == "odd"]
     assert found == [(row["ticket"], row["reply"]) for row in odd] * 2
 
 
