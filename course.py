@@ -483,7 +483,8 @@ for pin in sys.argv[1:]:
     found = importlib.metadata.version(name).split("+")[0]
     if found != version:
         sys.exit(f"{name} is {found} instead of {version}")
-    importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
+    modules = {"scikit-learn": "sklearn"}
+    importlib.import_module(modules.get(name, name.replace("-", "_")))
 """
 
 

@@ -787,7 +787,7 @@ NOT_IMPORTED = {
     "gguf": "transformers reads the model's file with it",
 }
 COMES_WITH = {"IPython": "ipywidgets", "threadpoolctl": "scikit-learn"}
-MODULES = {"scikit-learn": "sklearn"}
+MODULES = {"scikit-learn": "sklearn", "charset-normalizer": "charset_normalizer"}
 
 
 def imported_modules(source, top_level_only=False):
@@ -801,8 +801,9 @@ def imported_modules(source, top_level_only=False):
 
 
 def lesson_sources():
-    for path in sorted((ROOT / "helpers").rglob("*.py")):
-        yield path.read_text(encoding="utf-8")
+    for package in ("helpers", "lessons", "own_data"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -822,7 +823,7 @@ def test_every_requirement_is_pinned_exactly(name):
 def test_requirements_are_the_direct_dependencies():
     """Nothing that no lesson imports, and nothing imported that is not pinned or sure to come."""
     imported = {module for source in lesson_sources() for module in imported_modules(source)}
-    third_party = imported - sys.stdlib_module_names - {"helpers", "google"}
+    third_party = imported - sys.stdlib_module_names - {"helpers", "lessons", "own_data", "google"}
     names = {line.split("==")[0] for line in requirement_lines()}
     modules = {MODULES.get(name, name) for name in names}
     assert modules - third_party == set(NOT_IMPORTED)
