@@ -20,13 +20,11 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -37,17 +35,25 @@ if sys.version_info < (3, 11):
         "from python.org and start it by its name, for example `python3.12 course.py`."
     )
 
-ROOT = Path(__file__).resolve().parent
+from tools.programs import (  # only now: an old Python has got its sentence
+    BIN,
+    ROOT,
+    VENV,
+    become,
+    environment,
+    find_chromium,
+    one_at_a_time,
+    run,
+    say,
+    watch,
+)
+
 REQUIREMENTS = ROOT / "requirements.txt"
 TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
-VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "course.json"  # what was completed; "unfinished" while an installation runs
-LOCK = ROOT / ".course.lock"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
-PATIENCE_SECONDS = 5  # for an interrupted program to clean up
 NO_TESTS = 5  # pytest's exit code where it has selected none
 QUICK = ["notebooks/00_start_here.ipynb", "tests/test_data.py", "tests/test_prompts.py"]
 QUICK += ["tests/test_scoring.py", "tests/test_finetune.py", "tests/test_adapters.py"]
@@ -84,83 +90,6 @@ DIAGNOSES = (  # what an installer prints, and what it means; the first that fit
 
 class CourseError(Exception):
     """One sentence that says what is wrong and what to do."""
-
-
-def say(text):
-    print(text, flush=True)
-
-
-# --- running other programs -----------------------------------------------------------------------
-
-
-def environment(**extra):
-    """For programs of .venv, so that a notebook's `!python` is the right one."""
-    return dict(os.environ, PATH=f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}", **extra)
-
-
-def stop(process):
-    """End an interrupted program; Ctrl-C has reached it too, so first let it clean up."""
-    for end in (process.terminate, process.kill):
-        try:
-            return process.wait(timeout=PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            end()
-    return process.wait()
-
-
-@contextlib.contextmanager
-def started(command, **options):
-    options.setdefault("env", environment())
-    command = [str(part) for part in command]
-    with subprocess.Popen(command, cwd=ROOT, text=True, errors="replace", **options) as process:
-        try:
-            yield process
-        finally:
-            stop(process)
-
-
-def run(command, **options):
-    """Run a program to its end. Returns its exit code and, where it is piped, its output."""
-    with started(command, **options) as process:
-        output = process.communicate()[0]
-    return process.returncode, output
-
-
-def watch(command, title):
-    """Run a long, talkative program behind one calm line: its latest step and the seconds so far.
-
-    Returns whether it succeeded, and all that it printed.
-    """
-    say(f"{title} ...")
-    terminal = sys.stdout.isatty()
-    lines, start = [], time.monotonic()
-    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    with started(command, env=environment(PYTHONUNBUFFERED="1"), **pipes) as process:
-        reader = threading.Thread(target=lambda: lines.extend(process.stdout), daemon=True)
-        reader.start()
-        while reader.is_alive():
-            reader.join(0.5 if terminal else 15)
-            if reader.is_alive():
-                show_step(lines, time.monotonic() - start, terminal)
-        process.wait()
-    outcome = f"failed with code {process.returncode}" if process.returncode else "done"
-    show_line(f"  {outcome} after {time.monotonic() - start:.0f} s", terminal, "\n")
-    return process.returncode == 0, "".join(lines)
-
-
-def show_step(lines, seconds, terminal):
-    """One line on the latest step; pip's remarks on what it replaces are none."""
-    steps = (
-        line for line in reversed(lines) if not re.search("(?i)uninstall|found existing", line)
-    )
-    step = re.sub(r"https?://\S+/", "", next(steps, "").strip())
-    show_line(f"  {seconds:4.0f} s  {step}", terminal, "" if terminal else "\n")
-
-
-def show_line(text, terminal, end):
-    """On a terminal, over the line before."""
-    width = shutil.get_terminal_size().columns - 1
-    print("\r" + text[:width].ljust(width) if terminal else text[:width], end=end, flush=True)
 
 
 def require(command, title):
@@ -245,32 +174,6 @@ def make_complete(files):
     silence_announcements()
     installed = {**read_stamp().get("installed", {}), **fingerprints(files)}
     write_stamp(unfinished=False, installed=installed)
-
-
-@contextlib.contextmanager
-def one_at_a_time():
-    """Wait while another set-up works here; the system frees the lock however that one ends."""
-    with LOCK.open("a") as file:
-        if not lock(file):
-            say("Another course.py is setting this folder up; waiting for it ...")
-            while not lock(file):
-                time.sleep(1)
-        yield
-
-
-def lock(file):
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # a file system that knows no locks has none to wait for
-        return error.errno not in (errno.EACCES, errno.EAGAIN)
-    return True
 
 
 def make_venv():
@@ -422,16 +325,6 @@ def choose_port(wanted):
     )
 
 
-def become(command):
-    """Turn into another program, whose messages (the address!) all come where these came."""
-    if os.name != "nt":
-        os.chdir(ROOT)
-        os.dup2(1, 2)
-        os.execve(command[0], command, environment())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's
-    return run(command, stderr=subprocess.STDOUT)[0]
-
-
 def test(options):
     """the same set-up and the test tools, then every test; arguments after -- go to pytest"""
     set_up([REQUIREMENTS, TEST_REQUIREMENTS])
@@ -467,15 +360,6 @@ def stages(options):
         yield "pytest, one at a time", ["pytest", "-m", "alone", *options.pytest], {}
 
 
-def find_chromium():
-    """The path of an installed Chromium or Chrome, or None."""
-    windows = os.environ.get("PROGRAMFILES", "") + r"\Google\Chrome\Application\chrome.exe"
-    places = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", windows]
-    for name in ("Chromium", "Google Chrome"):
-        places.append(f"/Applications/{name}.app/Contents/MacOS/{name}")
-    return next(filter(None, map(shutil.which, places)), None)
-
-
 CHECK_PACKAGES = """
 import importlib, importlib.metadata, sys
 for pin in sys.argv[1:]:
@@ -483,7 +367,8 @@ for pin in sys.argv[1:]:
     found = importlib.metadata.version(name).split("+")[0]
     if found != version:
         sys.exit(f"{name} is {found} instead of {version}")
-    importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
+    modules = {"scikit-learn": "sklearn"}
+    importlib.import_module(modules.get(name, name.replace("-", "_")))
 """
 
 

@@ -9,11 +9,10 @@ norms and activations; `count_flops` counts the same with PyTorch's own counter.
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -41,16 +40,6 @@ class Cost(NamedTuple):
     ask_tokens: float
     ask_flops: float
     stored_bytes: float
-
-
-class Prices(NamedTuple):
-    """What a learner pays, in any currency. The defaults are examples and nobody's offer."""
-
-    token: float = 1.0  # for a million tokens that somebody else's model reads
-    kept: float = 0.1  # share of that price for tokens that it kept from the query before
-    gpu_hour: float = 2.0
-    training_hours: float = 1.0
-    serving_hours: float = 24.0  # a day on which the GPU stands by
 
 
 def shape(lm: LanguageModel) -> Shape:
@@ -129,11 +118,21 @@ def cache_bytes(lm: LanguageModel, tokens: float) -> float:
     return 2 * sizes.layers * sizes.kv_width * tokens * lm.model.dtype.itemsize
 
 
-def clock(work: Callable[[], object]) -> tuple[object, float, float]:
-    """Run `work`; returns its result, its seconds on the wall, and those of the processor."""
-    wall, processor = time.perf_counter(), time.process_time()
-    result = work()
-    return result, time.perf_counter() - wall, time.process_time() - processor
+class Clock:
+    """Seconds that what stands in a `with` took: on the `wall`, and of the `processor`.
+
+    Other programs on the machine disturb the processor's far less.
+    """
+
+    wall = processor = 0.0
+
+    def __enter__(self) -> "Clock":
+        self._began = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, processor = self._began
+        self.wall, self.processor = time.perf_counter() - wall, time.process_time() - processor
 
 
 def _added_product(total, left, right, out_shape=None, **_) -> int:
@@ -201,43 +200,3 @@ def break_even(once: float, each: float, other_once: float, other_each: float) -
     if each >= other_each:
         return 0.0 if once < other_once else math.inf
     return max(0.0, (once - other_once) / (other_each - each))
-
-
-def bills(
-    shots: int, shot_tokens: int, per_day: int, prices: Prices, query_tokens: int = 50
-) -> dict[str, tuple[float, float]]:
-    """What each way costs once and for each query, in money.
-
-    A prompt is paid by the token that somebody else's model reads; weights of one's own need a GPU
-    for training and, on each of its serving hours, for queries, however few come. The tokens of
-    the answer are left out: they are as many either way.
-    """
-    shown, token = shots * shot_tokens, prices.token / 1e6
-    standing = prices.serving_hours * prices.gpu_hour / per_day
-    return {
-        "prompt, read anew": (0.0, (shown + query_tokens) * token),
-        "prompt, kept": (shown * token, (prices.kept * shown + query_tokens) * token),
-        "weights": (prices.training_hours * prices.gpu_hour, standing),
-    }
-
-
-def cheapest(bills: Mapping[str, tuple[float, float]], queries: float) -> str:
-    """The way whose total over so many queries is the lowest."""
-    return min(bills, key=lambda way: bills[way][0] + bills[way][1] * queries)
-
-
-def table(results: pd.DataFrame) -> pd.DataFrame:
-    """The mean measured cost of each method and number of examples in `compare.measure`'s results.
-
-    Seconds per query are with the demonstrations that queries share read once.
-    """
-    asked = results["right"].str.len()
-    measured = results.assign(
-        seconds_to_teach=results["teach_seconds"],
-        seconds_per_query=results["ask_seconds"] / asked,
-        tokens_to_teach=results["taught_tokens"],
-        tokens_per_query=results["prefix_tokens"] + results["query_tokens"],
-        kilobytes_kept=results["stored_bytes"] / 1e3,
-    )
-    columns = [name for name in measured if name not in results]
-    return measured.groupby(["method", "shots"], sort=False)[columns].mean()

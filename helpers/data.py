@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,10 @@ class Task:
             )
         return balanced_order(self.train, self.labels, seed)[:shots]
 
+    def marks(self, example: Example, said: str) -> dict[str, bool]:
+        """What an answer keeps, by name; a task that is scored by rules has marks of its own."""
+        return {"answers": said == example.label}
+
 
 def write_whole(path: Path, content: str | bytes, remedy: str = "") -> None:
     """Write a file beside its place, then rename it, so that it is whole or as it was.
@@ -129,26 +134,27 @@ def read_csv(path: str | Path, text: str = "text", label: str = "label") -> list
     return [Example(row[text].strip(), row[label].strip()) for row in _rows(path, (text, label))]
 
 
-def read_table(
-    path: str | Path, separator: str | None = ","
-) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """The header of a UTF-8 CSV file, and its rows with the line on which each ends.
+def load_rows(name: str) -> list[dict]:
+    """The rows of `data/NAME.jsonl`, such as `invented_facts` or `emails`."""
+    return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
-    Without a separator, it is the one of comma, semicolon, tab and bar that the header has most of.
-    What no column is left for stands under None, and a cell that is not there is None. Raises
-    `DataError` naming file and line when the file cannot be read, is not UTF-8 or not well-formed.
+
+def read_table(
+    path: str | Path, content: str | None = None, separator: str = ","
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """The header of a CSV file in UTF-8, and its rows with the line on which each ends.
+
+    `content` is the file's text where it has been read already. What no column is left for stands
+    under None, and a cell that is not there is None. Raises `DataError` naming file and line when
+    the file cannot be read, is not UTF-8 or not well-formed.
     """
     path = Path(path)
     try:
-        content = path.read_bytes().decode("utf-8-sig")
-        head = content.split("\n", 1)[0]
-        separator = separator or max(",;\t|", key=head.count)
-        stream = io.StringIO(content, newline="")
-        reader = csv.DictReader(stream, strict=True, delimiter=separator)
+        if content is None:
+            content = read_bytes(path).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(content, newline=""), strict=True, delimiter=separator)
         header = list(reader.fieldnames or [])
         return header, [(reader.line_num, row) for row in reader]
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist: check the path.") from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise DataError(
@@ -159,6 +165,14 @@ def read_table(
             f"{path}, line {reader.line_num + 1}: this is not well-formed CSV ({error}); look for "
             f"a quotation mark that is not closed or not doubled."
         ) from error
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file; `DataError` where it is not there or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: check the path.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 

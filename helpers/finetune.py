@@ -5,25 +5,19 @@ the answer and what ends it, and nothing of the question. As in scoring, example
 in one row without padding, each with its own positions, and a block mask keeps them apart. A row
 holds at most `budget` tokens, and the gradients of a batch's rows add up, so memory stays flat.
 
-From a command line: `python -m helpers.finetune --task NAME --shots N --out FOLDER`, or, instead of
-the model, `--changes FILE.csv` for a table of how far each of its matrices moved. On several
-processes: `accelerate launch --multi_gpu --num_processes 2 -m helpers.finetune …` (on a machine
-without GPUs too; `accelerate launch --cpu` starts a single process).
+Under `accelerate launch` several processes share each batch: see `tools/finetune.py`.
 """
 
-import argparse
 import contextlib
 import copy
 import ctypes
 import gc
-import json
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +33,11 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from helpers import model as models
-from helpers.adapters import attach, change, require_bare, save
-from helpers.data import DataError, Example, Task, load_task, write_whole
+from helpers.adapters import attach, require_bare
+from helpers.data import Example, Task
 from helpers.model import LanguageModel, ModelError
+from helpers.packing import TRUNK, block_mask, common_length, groups, packable
 from helpers.prompts import PromptTooLong, Style, encode, plain
-from helpers.scoring import TRUNK, block_mask, common_length, groups, packable
 
 METHODS = ("lora", "full")
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
@@ -53,6 +47,24 @@ HELD_BYTES, TOKEN_BYTES = 250_000_000, 2_000_000  # a LoRA training: once, and f
 PASS_BYTES = 600_000_000  # what a pass of 256 tokens takes beside weights and gradients
 
 Demonstrate = Callable[[Example, np.random.Generator], Sequence[Example]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune: "lora" or "full", passes over the examples, learning rate, batch, rank.
+
+    `budget` is the number of tokens per pass: it bounds memory, not the result. `packed=False` pads
+    instead. `keep_base=False` lets "full" train the given model's own weights.
+    """
+
+    method: str = "lora"
+    passes: int = 4
+    rate: float = 1e-3
+    batch: int = 8
+    rank: int = 8
+    budget: int | None = None
+    packed: bool = True
+    keep_base: bool = True
 
 
 class Encoded(NamedTuple):
@@ -221,19 +233,19 @@ def train_adapter(
     yield from train(lm, plan, optimizer, schedule, pass_budget(lm.device))
 
 
-def _processes() -> PartialState:
+def processes() -> PartialState:
     """Which process this is, of how many: the only one, unless `accelerate launch` started it."""
     return PartialState(cpu=models.best_device().type == "cpu")
 
 
 def _own_share(batch: Sequence[Encoded]) -> Sequence[Encoded]:
-    processes = _processes()
-    return batch[processes.process_index :: processes.num_processes]
+    state = processes()
+    return batch[state.process_index :: state.num_processes]
 
 
 def _add_up(weights: Sequence[torch.Tensor], loss: float) -> float:
     """Add gradients and losses over all processes: each is a share of the whole batch's mean."""
-    if _processes().num_processes > 1:
+    if processes().num_processes > 1:
         for weight in weights:  # a process whose share is empty has no gradient
             own = torch.zeros_like(weight) if weight.grad is None else weight.grad
             weight.grad = reduce(own, "sum")
@@ -245,28 +257,18 @@ def tune(
     lm: LanguageModel,
     task: Task,
     examples: Sequence[Example],
-    method: str = "lora",
-    epochs: int = 4,
-    batch: int = 8,
-    lr: float = 1e-3,
-    rank: int = 8,
+    recipe: Recipe = Recipe(),
     seed: int = 0,
-    budget: int | None = None,
-    packed: bool = True,
     style: Style = plain,
     demonstrations: Demonstrate | None = None,
-    keep_base: bool = True,
 ) -> Tuned:
     """Teach `examples` to a model that shares `lm`'s weights ("lora") or has its own copy ("full").
 
     `lm` itself is not changed. "lora" puts an adapter of `rank` beside every linear layer but the
     output head and trains it with AdamW. "full" trains a copy of all weights with Adafactor, which
-    keeps a row and a column per matrix where Adam keeps two more copies, and whose `lr` is relative
-    to the size of each matrix; `keep_base=False` spares the copy and trains `lm`'s own weights.
-    Dropout stays off. `seed` decides the order of the examples and the adapter's start. `budget` is
-    the number of tokens per pass (by default what the free memory allows): it bounds memory, not
-    the result. `packed=False`
-    pads instead.
+    keeps a row and a column per matrix where Adam keeps two more copies, and whose `rate` is
+    relative to the size of each matrix. Dropout stays off. `seed` decides the order of the examples
+    and the adapter's start.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
     step), lr, tokens, seconds and grad_norm (before clipping to 1). An interruption ends training
@@ -276,51 +278,57 @@ def tune(
     Raises `ValueError` for an unknown method, nothing to learn or a model that has an adapter,
     `PromptTooLong` for an example beyond the context, `ModelError` where "full" lacks memory.
     """
-    if method not in METHODS:
-        raise ValueError(f"There is no method {method!r}: choose 'lora' or 'full'.")
-    if not examples or min(epochs, batch, rank) < 1:
-        raise ValueError("Fine-tuning needs examples, and epochs, batch and rank of at least 1.")
+    if recipe.method not in METHODS:
+        raise ValueError(f"There is no method {recipe.method!r}: choose 'lora' or 'full'.")
+    if not examples or min(recipe.passes, recipe.batch, recipe.rank) < 1:
+        raise ValueError("Fine-tuning needs examples, and passes, batch and rank of at least 1.")
     require_bare(lm)
-    plan = _plan(lm, task, examples, epochs, batch, seed, style, demonstrations)
+    plan = _plan(lm, task, examples, recipe, seed, style, demonstrations)
     _give_back()
-    packed = packed and packable(lm.model)
-    lora = method == "lora"
-    tuned = with_adapter(lm, rank, seed) if lora else _with_all_weights(lm, keep_base)
+    lora = recipe.method == "lora"
+    tuned = with_adapter(lm, recipe.rank, seed) if lora else _with_all_weights(lm, recipe.keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
-    optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, lr)
+    optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, recipe.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
-    budget = budget or pass_budget(lm.device)
+    budget = recipe.budget or pass_budget(lm.device)
+    packed = recipe.packed and packable(lm.model)
     loop = train(tuned, plan, optimizer, schedule, budget, packed)
-    silent = {} if _processes().is_main_process else {"disable": True}
-    history, note, interrupted = [], "", False
-    safe = latest = _kept(weights, method, lm)
-    try:
-        with tqdm(loop, "fine-tuning", len(plan), leave=False, **silent) as bar:
-            for record in bar:
-                history.append(record)
-                bar.set_postfix(loss=f"{record['loss']:.3f}")
-                safe, latest = latest, _kept(weights, method, lm)
-    except KeyboardInterrupt:
-        interrupted = True
-        note = f"Stopped by hand after step {len(history)} of {len(plan)}; the model is kept."
-    except FloatingPointError as error:
-        note = str(error)
-        _restore(weights, safe)
+    history, note, interrupted = _follow(loop, len(plan), weights, lora, lm)
     optimizer.zero_grad()
     if note:
         warnings.warn(note, stacklevel=2)
     return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note, interrupted)
 
 
-def _plan(lm, task, examples, epochs, batch, seed, style, demonstrations) -> list:
+def _follow(loop: Iterator[dict], steps: int, weights, lora: bool, lm) -> tuple[list, str, bool]:
+    """Take all steps with a progress bar; returns the history, why it ended early, and whether a
+    person ended it. After a step that was refused, the weights are those before the last update."""
+    silent = {} if processes().is_main_process else {"disable": True}
+    history, kept = [], [_kept(weights, lora, lm)] * 2
+    try:
+        with tqdm(loop, "fine-tuning", steps, leave=False, **silent) as bar:
+            for record in bar:
+                history.append(record)
+                bar.set_postfix(loss=f"{record['loss']:.3f}")
+                kept = [kept[1], _kept(weights, lora, lm)]
+    except KeyboardInterrupt:
+        note = f"Stopped by hand after step {len(history)} of {steps}; the model is kept."
+        return history, note, True
+    except FloatingPointError as error:
+        _restore(weights, kept[0])
+        return history, str(error), False
+    return history, "", False
+
+
+def _plan(lm, task, examples, recipe: Recipe, seed, style, demonstrations) -> list:
     """All steps as (epoch, batch), ordered by the seed; made beforehand, so errors come first."""
     rng = np.random.default_rng(seed)
     plan = []
-    for epoch in range(1, epochs + 1):
+    for epoch in range(1, recipe.passes + 1):
         encoded = encode_examples(lm, task, examples, style, demonstrations, rng)
         order = rng.permutation(len(encoded))
-        cuts = range(0, len(order), batch)
-        plan += [(epoch, [encoded[i] for i in order[cut : cut + batch]]) for cut in cuts]
+        cuts = range(0, len(order), recipe.batch)
+        plan += [(epoch, [encoded[i] for i in order[cut : cut + recipe.batch]]) for cut in cuts]
     return plan
 
 
@@ -330,11 +338,11 @@ def _rise_and_fall(steps: int) -> Callable[[int], float]:
     return lambda step: min((step + 1) / peak, (steps - step) / (steps - peak + 1))
 
 
-def _kept(weights: Sequence[torch.Tensor], method: str, lm: LanguageModel) -> list[torch.Tensor]:
+def _kept(weights: Sequence[torch.Tensor], lora: bool, lm: LanguageModel) -> list[torch.Tensor]:
     """What to go back to: a copy of an adapter; for all weights there is no room, so the base's."""
-    if method == "full":
-        return list(lm.model.parameters())
-    return [weight.detach().clone() for weight in weights]
+    if lora:
+        return [weight.detach().clone() for weight in weights]
+    return list(lm.model.parameters())
 
 
 @torch.no_grad()
@@ -398,64 +406,3 @@ def _free_bytes(device: torch.device) -> int:
         if file.is_file() and (text := file.read_text().strip()).isdigit():
             free = min(free, int(text) - held)
     return free
-
-
-def _store_changes(
-    path: str | Path, tuned: Tuned, base: LanguageModel, made: dict[str, object]
-) -> None:
-    """Write how far each matrix moved as CSV, and beside it as JSON how that was made."""
-    path = Path(path)
-    losses = {"losses": tuned.history.loss.round(4).to_list()}
-    date = {"date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")}
-    threads = {"threads": torch.get_num_threads()}
-    record = json.dumps(made | losses | date | threads | models.machine(base)) + "\n"
-    table = change(tuned.lm, base).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    for file, text in ((path, table), (path.with_suffix(".json"), record)):
-        write_whole(file, text, ": give another --changes")
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Fine-tune on a draw of a task's examples and save the result, in one process or many."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="python -m helpers.finetune", description=main.__doc__)
-    parser.add_argument("--task", required=True)
-    parser.add_argument("--shots", type=int, default=16, help="number of training examples")
-    parser.add_argument("--out", help="folder for the adapter and history.csv")
-    parser.add_argument("--changes", help="CSV file for how far each matrix moved")
-    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
-    parser.add_argument("--method", choices=METHODS, default="lora")
-    for name, default in {"epochs": 4, "batch": 8, "rank": 8, "seed": 0, "budget": None}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    options = vars(parser.parse_args(arguments))
-    made = {"command": " ".join(["python -m helpers.finetune", *arguments])} | options
-    task, shots, name = (options.pop(key) for key in ("task", "shots", "model"))
-    out, changes = (options.pop(key) for key in ("out", "changes"))
-    if not (out or changes):
-        parser.error("nothing would be kept: give --out FOLDER, --changes FILE.csv, or both.")
-    processes = _processes()  # before loading, because it settles which GPU is this process's
-    try:
-        task = load_task(task)
-        examples = task.draw(shots, options["seed"])
-        tuned = tune(models.load(name), task, examples, **options, keep_base=False)
-        if processes.is_main_process and out:
-            save(tuned.lm, out, tuned.history)
-        if processes.is_main_process and changes:
-            _store_changes(changes, tuned, models.load(name), made)
-    except (ModelError, DataError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        processes.destroy_process_group()
-    if processes.is_main_process:
-        loss = tuned.history.loss.to_list() or [math.nan]
-        print(
-            f"{len(loss)} steps on {shots} examples in {processes.num_processes} process(es): "
-            f"loss {loss[0]:.3f} -> {loss[-1]:.3f}; saved in "
-            f"{' and '.join(filter(None, (out, changes)))}"
-        )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,11 +13,12 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers import compare
-from helpers.compare import interval
+from helpers import claims
+from helpers.compare import Interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
+DASHED = {"linestyle": "--", "linewidth": 1}
 STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -73,70 +74,122 @@ def bars(
     show(figure, sentence)
 
 
-def curves(results: Mapping[str, np.ndarray], shots: Sequence[int], title: str, sentence: str):
-    """Accuracy against shots: a line of means with its interval for each task, a faint point for
-    each draw.
-
-    `results` maps a name to a boolean array [shots, draws, items].
-    """
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
-        places = np.arange(len(shots))
-        for i, (name, right) in enumerate(results.items()):
-            mean, low, high = np.array([interval(one) for one in right]).T
-            nudge = places + 0.06 * (i - (len(results) - 1) / 2)
-            style = {"color": COLOURS[i], "marker": MARKERS[i]}
-            axis.errorbar(nudge, mean, [mean - low, high - mean], label=name, capsize=3, **style)
-            draws = right.mean(2)
-            axis.plot(nudge, draws, linestyle="", alpha=0.35, markersize=4, **style)
-        axis.set_xticks(places, shots)
-        axis.set_ylim(-0.03, 1.03)
-        axis.set_xlabel("demonstrations in the prompt (shots)")
-        axis.set_ylabel("exact match on held-out items")
-        axis.set_title(title, fontweight="bold")
-        axis.legend(
-            title="bar: 95 % interval over draws and items; faint: one draw",
-            title_fontsize=8,
-            loc="upper left",
-        )
-    show(figure, sentence)
-
-
-def learning_curves(
-    panels: Mapping[str, pd.DataFrame], methods: Sequence[str], title: str, sentence: str
+def whiskers(
+    panels: Mapping[str, Mapping[str, Mapping[object, Interval]]],
+    title: str,
+    sentence: str,
+    x: str = "",
+    y: str = "",
+    form: str = "lines",
+    level: float | None = None,
 ):
-    """Accuracy against the number of labelled examples: a panel per result, a line per method.
+    """Means with their 95 % intervals: `panels[panel][line][place]` is an `Interval`.
 
-    `panels` maps a panel's name to rows of `compare.measure`. Bars are 95 % intervals over draws
-    and questions; what was never taught, such as zero-shot, is a level line.
+    The form is "lines" (places are numbers, or names side by side), "curves" (numbers of examples,
+    each doubling one step; what has but the place 0 was never taught and is a level line), "bars"
+    or "rows" (names one below the other). A dashed line stands at `level`, such as chance.
     """
+    show(whiskers_drawn(panels, title, x, y, form, level), sentence)
+
+
+def whiskers_drawn(
+    panels: Mapping[str, Mapping[str, Mapping[object, Interval]]],
+    title: str,
+    x: str = "",
+    y: str = "",
+    form: str = "lines",
+    level: float | None = None,
+) -> Figure:
+    """The figure of `whiskers`, not yet shown."""
+    width, height = _size(panels, form)
     with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), 3.6, 3.9, sharey=True)
-        for axis, (name, results) in zip(axes, panels.items(), strict=True):
-            found = compare.summary(results).set_index("method")
-            shots = sorted(set(results["shots"]) - {0})
-            for i, method in enumerate(methods):
-                if method not in found.index:
-                    continue
-                rows, look = found.loc[[method]], {"color": COLOURS[i], "label": method}
-                if set(rows["shots"]) == {0}:
-                    axis.axhline(rows["mean"].iloc[0], linestyle="--", linewidth=1, **look)
-                    continue
-                nudge = np.log2(rows["shots"]) + 0.08 * (i - len(methods) / 2)
-                spread = [rows["mean"] - rows["low"], rows["high"] - rows["mean"]]
-                axis.errorbar(nudge, rows["mean"], spread, marker=MARKERS[i], capsize=2, **look)
-            axis.set_xticks(np.log2(shots), shots)
-            axis.set_ylim(-0.03, 1.03)
+        figure, axes = _side_by_side(len(panels), width, height, sharey=form != "lines")
+        for axis, (name, lines) in zip(axes, panels.items(), strict=True):
+            (_rows if form == "rows" else _bars if form == "bars" else _lines)(axis, lines, form)
+            bounds = np.array([value for line in lines.values() for value in line.values()])
+            if form != "rows" and bounds.min() >= 0 and bounds.max() <= 1:
+                axis.set_ylim(-0.03, 1.03 + 0.1 * (form == "bars"))
+            if level is not None:
+                (axis.axvline if form == "rows" else axis.axhline)(level, color="black", **DASHED)
             axis.set_title(name, fontsize=10)
-            axis.set_xlabel("labelled examples")
-        axes[0].set_ylabel("accuracy on held-out questions")
-        lines = {}
-        for axis in axes:  # a method once, though it stands in several panels
-            drawn, names = axis.get_legend_handles_labels()
-            lines |= dict(zip(names, drawn, strict=True))
-        figure.legend(lines.values(), lines, loc="outside lower center", ncols=4, fontsize=9)
+            axis.set_xlabel(x)
+        axes[0].set_ylabel(y)
+        _one_legend(figure, axes)
         _headline(figure, title)
-    show(figure, sentence)
+    return figure
+
+
+def _size(panels: Mapping, form: str) -> tuple[float, float]:
+    """Inches of one panel: rows need height for each, bars width."""
+    lines = next(iter(panels.values()))
+    if form == "rows":
+        places = len(next(iter(lines.values())))
+        return 7.0, 0.2 * places * (len(lines) + 0.7) + 1.5
+    alone = len(panels) == 1
+    return (6.8 if alone else 3.7), (3.6 if alone else 3.9)
+
+
+def _look(i: int) -> dict:
+    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "capsize": 3}
+
+
+def _split(values: Sequence[Interval]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Means, and how far the whiskers reach down and up."""
+    mean, low, high = np.array(list(values)).T
+    return mean, [mean - low, high - mean]
+
+
+def _lines(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> None:
+    places = list(dict.fromkeys(place for line in lines.values() for place in line))
+    if form == "curves":
+        places = sorted(place for place in places if place)
+    named = isinstance(places[0], str)
+    at = {p: i if named else np.log2(p) if form == "curves" else p for i, p in enumerate(places)}
+    step = 0.06 if form == "curves" or named else 0.012 * (max(at.values()) - min(at.values()))
+    for i, (name, values) in enumerate(lines.items()):
+        if form == "curves" and set(values) == {0}:
+            axis.axhline(values[0][0], label=name, color=COLOURS[i % len(COLOURS)], **DASHED)
+            continue
+        mean, reach = _split(values.values())
+        nudged = np.array([at[place] for place in values]) + step * (i - (len(lines) - 1) / 2)
+        axis.errorbar(nudged, mean, reach, label=name, **_look(i))
+    axis.set_xticks([at[place] for place in places], places)
+
+
+def _bars(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> None:
+    width = 0.8 / len(lines)
+    for i, (name, values) in enumerate(lines.items()):
+        mean, reach = _split(values.values())
+        places = np.arange(len(values)) + (i - (len(lines) - 1) / 2) * width
+        hatch = ("", "//", "..")[i % 3]
+        axis.bar(places, mean, width * 0.9, color=COLOURS[i], label=name, hatch=hatch)
+        axis.errorbar(places, mean, reach, fmt="none", ecolor="black", capsize=3)
+        for place, value, up in zip(places, mean, reach[1], strict=True):
+            axis.text(place, value + up + 0.02, f"{value:.2f}", ha="center", fontsize=8)
+    axis.set_xticks(range(len(values)), list(values))
+
+
+def _rows(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> None:
+    names = list(next(iter(lines.values())))
+    for i, (name, values) in enumerate(lines.items()):
+        mean, reach = _split([values[place] for place in names])
+        shift = (i - (len(lines) - 1) / 2) / (len(lines) + 1)
+        places = np.arange(len(names))[::-1] - shift
+        axis.errorbar(mean, places, xerr=reach, label=name, linestyle="", **_look(i))
+    axis.set_yticks(range(len(names))[::-1], names)
+
+
+def _one_legend(figure: Figure, axes: Sequence) -> None:
+    """A legend below all panels, with each line once, though it stands in several."""
+    entries = {}
+    for axis in axes:
+        drawn, names = axis.get_legend_handles_labels()
+        entries |= dict(zip(names, drawn, strict=True))
+    entries.pop("", None)
+    if entries:
+        columns = min(4, len(entries))
+        place = {"loc": "outside lower center", "ncols": columns, "fontsize": 9}
+        figure.legend(entries.values(), entries, **place)
 
 
 def line(values: Sequence[float], x: str, y: str, title: str, sentence: str):
@@ -191,47 +244,6 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
         axes[-1, 0].set_xlabel("layer")
         figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
         _headline(figure, title)
-    show(figure, sentence)
-
-
-def grouped(
-    table: Mapping[str, Mapping[str, tuple[float, float, float]]],
-    y: str,
-    title: str,
-    sentence: str,
-    below: bool = False,
-):
-    """Grouped bars with intervals: `table[method][group]` is (mean, low, high).
-
-    `below` puts the legend under the bars, where they leave no room.
-    """
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-        width = 0.8 / len(table)
-        for i, (method, groups) in enumerate(table.items()):
-            mean, low, high = np.array(list(groups.values())).T
-            places = np.arange(len(groups)) + (i - (len(table) - 1) / 2) * width
-            axis.bar(
-                places,
-                mean,
-                width * 0.9,
-                color=COLOURS[i],
-                label=method,
-                hatch=("", "//", "..")[i % 3],
-            )
-            axis.errorbar(
-                places, mean, [mean - low, high - mean], fmt="none", ecolor="black", capsize=3
-            )
-            for place, value, top in zip(places, mean, high, strict=True):
-                axis.text(place, top + 0.02, f"{value:.2f}", ha="center", fontsize=8)
-        axis.set_xticks(range(len(groups)), list(groups))
-        axis.set_ylim(0, 1.12)
-        axis.set_ylabel(y)
-        axis.set_title(title, fontweight="bold")
-        if below:
-            figure.legend(loc="outside lower center", ncols=len(table), fontsize=9)
-        else:
-            axis.legend(loc="upper left")
     show(figure, sentence)
 
 
@@ -299,72 +311,6 @@ def strips(
     show(figure, sentence)
 
 
-def changes(
-    results: Mapping[str, Mapping[str, tuple[float, float, float]]],
-    x: str,
-    title: str,
-    sentence: str,
-):
-    """Differences from a reference, a line of the figure each: `results[way][what]` is (mean, low,
-    high)."""
-    with plt.rc_context(STYLE):
-        names = list(next(iter(results.values())))
-        height = 0.2 * len(names) * (len(results) + 0.5) + 1.4
-        figure, axis = plt.subplots(figsize=(7, height), layout="constrained")
-        for i, (way, values) in enumerate(results.items()):
-            mean, low, high = np.array([values[name] for name in names]).T
-            shift = (i - (len(results) - 1) / 2) / (len(results) + 1)
-            places = np.arange(len(names))[::-1] - shift
-            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": "", "capsize": 3}
-            axis.errorbar(mean, places, xerr=[mean - low, high - mean], label=way, **look)
-        axis.axvline(0, color="black", linewidth=1)
-        axis.set_yticks(range(len(names))[::-1], names)
-        axis.set_xlabel(x)
-        axis.set_title(title, fontweight="bold")
-        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
-    show(figure, sentence)
-
-
-def trends(
-    panels: Mapping[str, Mapping[str, Mapping[int, tuple[float, float, float]]]],
-    x: str,
-    title: str,
-    sentence: str,
-):
-    """What changes step by step, a panel for each measure: `panels[measure][line][step]` is (mean,
-    low, high)."""
-    with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), 3.8, 3.4)
-        for axis, (measure, found) in zip(axes, panels.items(), strict=True):
-            for i, (name, points) in enumerate(found.items()):
-                mean, low, high = np.array(list(points.values())).T
-                places = np.array(list(points)) + 0.15 * (i - (len(found) - 1) / 2)
-                look = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "capsize": 2}
-                axis.errorbar(places, mean, [mean - low, high - mean], **look)
-            axis.set_xticks(list(points))
-            axis.set_xlabel(x)
-            axis.set_ylabel(measure)
-        axes[0].legend()
-        _headline(figure, title)
-    show(figure, sentence)
-
-
-def ranking(found: Mapping[str, tuple[float, float, float]], title: str, x: str) -> Figure:
-    """Ways one below the other, the last on top, each with its (mean, low, high); not yet shown."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7.0, 1.2 + 0.4 * len(found)), layout="constrained")
-        mean, low, high = np.array(list(found.values())).T
-        places = np.arange(len(found))
-        axis.errorbar(
-            mean, places, xerr=[mean - low, high - mean], fmt="o", color=COLOURS[0], capsize=3
-        )
-        axis.set_yticks(places, list(found))
-        axis.set_xlim(-0.02, 1.02)
-        axis.set_xlabel(x)
-        axis.set_title(title, fontweight="bold", loc="left")
-    return figure
-
-
 def head_map(scores: np.ndarray, chosen: Sequence[tuple[int, int]], title: str, sentence: str):
     """A score of each head as a map, [layers, heads]; the `chosen` (layer, head) get a ring."""
     with plt.rc_context(STYLE | {"axes.grid": False}):
@@ -419,43 +365,14 @@ def _visible(text: str) -> str:
     return text.replace(" ", "\u2423").replace("\n", "\\n").replace("$", r"\$")
 
 
-def crossed(
-    panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]],
-    title: str,
-    sentence: str,
-    y: str = "share of letters right",
-):
-    """Two things varied at once: `panels[measure][line][place]` is (mean, low, high).
-
-    A line joins the places on the horizontal axis, so lines that are not parallel say that one
-    thing changes what the other does.
-    """
-    with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), 3.1, 3.6, sharey=True)
-        for axis, (measure, found) in zip(axes, panels.items(), strict=True):
-            for i, (name, points) in enumerate(found.items()):
-                mean, low, high = np.array(list(points.values())).T
-                places = np.arange(len(points)) + 0.06 * (i - (len(found) - 1) / 2)
-                look = {"color": COLOURS[i], "marker": MARKERS[i], "label": name, "capsize": 3}
-                axis.errorbar(places, mean, [mean - low, high - mean], **look)
-            axis.set_xticks(range(len(points)), list(points))
-            axis.set_xlim(-0.4, len(points) - 0.6)
-            axis.set_ylim(-0.03, 1.03)
-            axis.set_title(measure, fontsize=10)
-        axes[0].set_ylabel(y)
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        _headline(figure, title)
-    show(figure, sentence)
-
-
 def verdicts(board: pd.DataFrame, title: str, sentence: str):
-    """The claims as cells, a row for each topic: `board` as `compare.board` gives it.
+    """The claims as cells, a row for each topic: `board` as `claims.board` gives it.
 
     Colour, marker and hatch say the verdict; a star says that the learner predicted it. A claim
     that no lesson has tested yet is grey.
     """
     drawn = zip((*COLOURS[:2], COLOURS[3]), "oDX", ("", "//", ".."), strict=True)
-    looks = dict(zip(compare.VERDICTS, drawn, strict=True))
+    looks = dict(zip(claims.VERDICTS, drawn, strict=True))
     topics = list(dict.fromkeys(board["topic"]))
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")

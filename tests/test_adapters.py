@@ -8,12 +8,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
-from test_finetune import EXAMPLES, TASK
+from test_finetune import EXAMPLES, TASK, tune
 
 from helpers import adapters, model, scoring
 from helpers.data import texts
-from helpers.finetune import tune
 from helpers.model import LanguageModel, ModelError, checksum
+from lessons import matrices
 
 each_other_model = pytest.mark.parametrize(
     "other",
@@ -58,7 +58,7 @@ def test_what_has_no_adapter_cannot_be_detached(tiny):
 
 
 def test_a_second_adapter_is_refused(tiny, tmp_path):
-    adapted = tune(tiny, TASK, EXAMPLES, epochs=1).lm
+    adapted = tune(tiny, TASK, EXAMPLES, passes=1).lm
     adapters.save(adapted, tmp_path / "adapter")
     for refused in (adapters.require_bare, lambda lm: adapters.load(lm, tmp_path / "adapter")):
         with pytest.raises(ValueError, match="LoRA has an adapter already: take the base"):
@@ -73,7 +73,7 @@ def relative(found: pd.DataFrame) -> dict[tuple[int, str], float]:
 
 
 def test_what_lora_changed_is_the_product_of_its_two_matrices(tiny, tmp_path):
-    lora = tune(tiny, TASK, EXAMPLES, rank=4, lr=0.01).lm
+    lora = tune(tiny, TASK, EXAMPLES, rank=4, rate=0.01).lm
     adapters.save(lora, tmp_path / "adapter")
     written = load_file(tmp_path / "adapter" / adapters.ADAPTER)
     config = json.loads((tmp_path / "adapter" / adapters.ADAPTER_CONFIG).read_text())
@@ -86,7 +86,7 @@ def test_what_lora_changed_is_the_product_of_its_two_matrices(tiny, tmp_path):
             a, b = (written[f"{start}lora_{letter}.weight"] for letter in "AB")
             added = scale * b @ a
             expected[int(parts[2]), parts[-2]] = added.square().sum().sqrt() / weight.norm()
-    found = relative(adapters.change(lora, tiny))
+    found = relative(matrices.change(lora, tiny))
     assert len(found) == 3 * 7 and found.keys() == expected.keys()
     assert min(found.values()) > 1e-4
     for key, share in expected.items():
@@ -96,18 +96,18 @@ def test_what_lora_changed_is_the_product_of_its_two_matrices(tiny, tmp_path):
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_what_the_adapter_adds_is_what_merging_it_changes(make_tiny, kind):
     lm = make_tiny(kind)
-    lora = tune(lm, TASK, EXAMPLES, lr=0.01).lm
-    adapted = relative(adapters.change(lora, lm))
-    merged = tune(make_tiny(kind), TASK, EXAMPLES, lr=0.01).lm.model.merge_and_unload()
-    direct = relative(adapters.change(lm.with_model(merged), lm))
+    lora = tune(lm, TASK, EXAMPLES, rate=0.01).lm
+    adapted = relative(matrices.change(lora, lm))
+    merged = tune(make_tiny(kind), TASK, EXAMPLES, rate=0.01).lm.model.merge_and_unload()
+    direct = relative(matrices.change(lm.with_model(merged), lm))
     assert checksum(merged) != checksum(lm.model) and adapted.keys() == direct.keys()
     for key, share in direct.items():
         assert adapted[key] == pytest.approx(share, rel=1e-3)
 
 
 def test_what_full_fine_tuning_changed_is_the_difference(tiny):
-    full = tune(tiny, TASK, EXAMPLES, "full", lr=0.01).lm
-    found = adapters.change(full, tiny)
+    full = tune(tiny, TASK, EXAMPLES, "full", rate=0.01).lm
+    found = matrices.change(full, tiny)
     after = dict(full.model.named_parameters())
     rows = found.itertuples()
     for name, weight in tiny.model.named_parameters():
@@ -124,15 +124,15 @@ def test_one_matrix_moved_by_hand_is_the_only_one(tiny, make_tiny):
     other = make_tiny("llama")
     with torch.no_grad():
         other.model.model.layers[1].mlp.up_proj.weight *= 1.25
-    moved = relative(adapters.change(other, tiny))
+    moved = relative(matrices.change(other, tiny))
     assert moved.pop((1, "up_proj")) == pytest.approx(0.25, rel=1e-5)
     assert set(moved.values()) == {0.0}
 
 
 def test_an_untouched_model_and_a_new_adapter_have_not_moved(tiny):
-    fresh = tune(tiny, TASK, EXAMPLES, epochs=1, lr=0.0).lm  # B starts at zero
+    fresh = tune(tiny, TASK, EXAMPLES, passes=1, rate=0.0).lm  # B starts at zero
     for lm in (tiny, fresh):
-        found = adapters.change(lm, tiny)
+        found = matrices.change(lm, tiny)
         assert list(found.columns) == ["layer", "matrix", "weights", "relative"]
         assert len(found) == 3 * 7 and (found.relative == 0).all()
 
@@ -140,9 +140,9 @@ def test_an_untouched_model_and_a_new_adapter_have_not_moved(tiny):
 @each_other_model
 @pytest.mark.parametrize("adapted", [True, False], ids=["lora", "whole"])
 def test_the_change_from_another_model_is_refused(tiny, make_tiny, other, adapted):
-    lm = tune(tiny, TASK, EXAMPLES, epochs=1).lm if adapted else tiny
+    lm = tune(tiny, TASK, EXAMPLES, passes=1).lm if adapted else tiny
     with pytest.raises(ValueError, match=r"other matrices than (llama|gpt2): give the model"):
-        adapters.change(lm, make_tiny(**other))
+        matrices.change(lm, make_tiny(**other))
 
 
 # Saving and loading
@@ -185,7 +185,7 @@ def test_saving_never_overwrites_something_else(tiny, tmp_path):
 
 
 def test_a_failed_save_keeps_the_earlier_one(tiny, tmp_path, monkeypatch):
-    tuned = tune(tiny, TASK, EXAMPLES, epochs=1)
+    tuned = tune(tiny, TASK, EXAMPLES, passes=1)
     folder = tmp_path / "adapter"
     adapters.save(tuned.lm, folder)
     before = (folder / adapters.ADAPTER).read_bytes()
@@ -203,7 +203,7 @@ def test_a_failed_save_keeps_the_earlier_one(tiny, tmp_path, monkeypatch):
 @each_other_model
 def test_an_adapter_that_does_not_fit_is_refused(tiny, make_tiny, other, tmp_path):
     base = make_tiny(**other)
-    adapters.save(tune(tiny, TASK, EXAMPLES, epochs=1).lm, tmp_path / "adapter")
+    adapters.save(tune(tiny, TASK, EXAMPLES, passes=1).lm, tmp_path / "adapter")
     with pytest.raises(ModelError, match=f"made for llama and does not fit {base.name}"):
         adapters.load(base, tmp_path / "adapter")
 
@@ -212,7 +212,7 @@ def test_a_missing_or_damaged_adapter_is_named(tiny, tmp_path):
     folder = tmp_path / "adapter"
     with pytest.raises(ModelError, match="holds no adapter"):
         adapters.load(tiny, folder)
-    adapters.save(tune(tiny, TASK, EXAMPLES, epochs=1).lm, folder)
+    adapters.save(tune(tiny, TASK, EXAMPLES, passes=1).lm, folder)
     state = load_file(folder / adapters.ADAPTER)
     state.popitem()
     save_file(state, folder / adapters.ADAPTER)
@@ -228,7 +228,7 @@ def test_a_missing_or_damaged_adapter_is_named(tiny, tmp_path):
 
 
 def test_a_rounded_adapter_takes_half_the_bytes_and_comes_back_in_float32(tiny, tmp_path):
-    tuned = tune(tiny, TASK, EXAMPLES, lr=1e-2).lm
+    tuned = tune(tiny, TASK, EXAMPLES, rate=1e-2).lm
     sizes = {}
     for half in (False, True):
         adapters.save(tuned, tmp_path / str(half), half=half)

@@ -7,9 +7,21 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import checks, cost, decision
-from helpers.data import Example
-from helpers.studies import facts, letters
+from helpers import checks
+from helpers.data import Example, load_rows
+from lessons import (
+    facts,
+    l02_fine_tuning,
+    l03_same_examples,
+    l04_costs,
+    l05_memory,
+    l06_misleading,
+    l07_uses,
+    l08_clinic,
+    l09_inside,
+    l10_decision,
+    letters,
+)
 
 MATRIX = torch.nn.Linear(20, 50)
 
@@ -27,7 +39,7 @@ MATRIX = torch.nn.Linear(20, 50)
     ],
 )
 def test_adapter_weights(capsys, count, told):
-    checks.adapter_weights(MATRIX, 4, count)
+    l02_fine_tuning.check_adapter_weights(MATRIX, 4, count)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -47,22 +59,22 @@ def test_adapter_weights(capsys, count, told):
 )
 def test_learning_rate(capsys, rate, losses, told):
     asked = []
-    checks.learning_rate(lambda lr: asked.append(lr) or losses, rate, below=0.5)
+    l02_fine_tuning.check_learning_rate(lambda lr: asked.append(lr) or losses, rate, below=0.5)
     assert capsys.readouterr().out.startswith(told)
     assert asked == ([rate] if losses else [])
 
 
 def test_a_rate_says_which_way_it_is_wrong(capsys):
     for losses, way in (([9, 8, 7], "small"), ([9, 40, 7], "large"), ([9, math.nan], "large")):
-        checks.learning_rate(lambda lr, losses=losses: losses, 0.01, below=0.5)
+        l02_fine_tuning.check_learning_rate(lambda lr, losses=losses: losses, 0.01, below=0.5)
         assert capsys.readouterr().out.strip().endswith(f"the rate is too {way}.")
 
 
 def results(**bits) -> pd.DataFrame:
-    """Two draws of four questions for each method."""
+    """Two draws of four questions for each way."""
     rows = [
-        {"method": method, "shots": 8, "draw": draw, "right": right, "accuracy": 0.0}
-        for method, draws in bits.items()
+        {"way": way, "shots": 8, "draw": draw, "right": right, "value": 0.0}
+        for way, draws in bits.items()
         for draw, right in enumerate(draws)
     ]
     return pd.DataFrame(rows)
@@ -82,13 +94,13 @@ THREE = results(a=["1110", "1000", "1100"], b=["1000", "1100", "0011"])
 )
 def test_wins_diagnoses(capsys, count, told):
     tied = results(a=["1110", "0000", "1100"], b=["1000", "1100", "0011"])
-    checks.wins(tied, "a", "b", 8, count)
+    l03_same_examples.check_wins(tied, "a", "b", 8, count)
     assert capsys.readouterr().out.startswith(told)
 
 
 def test_wins_tells_the_wrong_way_round(capsys):
     losing = results(a=["1110", "0000", "0000"], b=["1000", "1000", "0011"])
-    checks.wins(losing, "b", "a", 8, 1)
+    l03_same_examples.check_wins(losing, "b", "a", 8, 1)
     assert capsys.readouterr().out.startswith("Not yet: that is how often a")
 
 
@@ -104,12 +116,12 @@ def test_wins_tells_the_wrong_way_round(capsys):
     ],
 )
 def test_mean_difference(capsys, difference, told):
-    checks.mean_difference(THREE, "a", "b", 8, difference)
+    l03_same_examples.check_mean_difference(THREE, "a", "b", 8, difference)
     assert capsys.readouterr().out.startswith(told)
 
 
 PROMPTS = pd.DataFrame(
-    {"draw": [0, 1], "shown": ["aab", "bba"], "said": ["bbba", "aaba"], "accuracy": [0.5, 0.25]}
+    {"draw": [0, 1], "labels_shown": ["aab", "bba"], "said": ["bbba", "aaba"], "value": [0.5, 0.25]}
 )
 
 
@@ -126,7 +138,7 @@ PROMPTS = pd.DataFrame(
     ],
 )
 def test_recency(capsys, share, told):
-    checks.recency(PROMPTS, share)
+    l06_misleading.check_recency(PROMPTS, share)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -148,7 +160,7 @@ WITHIN = ORDERS.mean(2).var(1, ddof=1).mean()
     ],
 )
 def test_order_spread(capsys, deviation, told):
-    checks.order_spread(ORDERS, deviation)
+    l06_misleading.check_order_spread(ORDERS, deviation)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -179,22 +191,27 @@ def test_break_even(capsys, queries, told):
         (100, "Not yet: count the days once"),
         (950_090 / 10 / 140, "Not yet: that is for a prompt read anew"),
         (1e-3, "Not yet: the price is for a million tokens"),
-        (5_000, "Not yet: 5,000 a day is more"),
-        (500, "Not yet: 500 a day is less"),
-        (math.nan, "Not yet: nan"),
+        (5_000, "Not yet: at 5,000 a day the two totals"),
+        (500, "Not yet: at 500 a day"),
+        (math.nan, "Not yet: at nan"),
     ],
 )
 def test_enough_queries(capsys, per_day, told):
     """A token costs 1: ten days of 95,000 and 90 for training, against 90 and 95 a query."""
-    prices = cost.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
-    checks.enough_queries(10, 9, prices, 10, per_day)
+    prices = l04_costs.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
+    l04_costs.check_enough_queries(10, 9, prices, 10, per_day)
     assert capsys.readouterr().out.startswith(told)
 
 
 FORGETTING = pd.DataFrame(
-    [(0, 0, 0, 4.0, 0.25), (1, 0, 0, 4.5, 0.5), (0, 8, 16, 6.0, 1.0), (1, 8, 16, 7.5, 1.0)],
-    columns=["draw", "rank", "steps", "neutral", "facts"],
-)
+    [
+        {"draw": draw, "rank": rank, "steps": steps, "measure": measure, "value": value}
+        for draw, rank, steps, *both in [
+            (0, 0, 0, 4.0, 0.25), (1, 0, 0, 4.5, 0.5), (0, 8, 16, 6.0, 1.0), (1, 8, 16, 7.5, 1.0)
+        ]
+        for measure, value in zip(("neutral", "facts"), both, strict=True)
+    ]
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -210,12 +227,12 @@ FORGETTING = pd.DataFrame(
     ],
 )
 def test_loss_of_english(capsys, nats, told):
-    checks.loss_of_english(FORGETTING, 8, 16, nats)
+    l05_memory.check_loss_of_english(FORGETTING, 8, 16, nats)
     assert capsys.readouterr().out.startswith(told)
 
 
 def test_updated_prompt(capsys, tiny_models, monkeypatch):
-    known = facts.draw(facts.load(), 4, 0)
+    known = facts.draw(load_rows("invented_facts"), 4, 0)
     old = facts.statements(known)
     line = Example(known[1]["forward"], "new one")
     edited = [old[0], line, *old[2:]]
@@ -232,7 +249,7 @@ def test_updated_prompt(capsys, tiny_models, monkeypatch):
         ([line], "Not yet: only 0 of the other facts are right, 3 before"),
         (["a line"], "Not yet: give a list of data.Example"),
     ):
-        checks.updated_prompt(tiny_models["llama"], known, 1, "new one", lines)
+        l05_memory.check_updated_prompt(tiny_models["llama"], known, 1, "new one", lines)
         assert capsys.readouterr().out.startswith(told)
 
 
@@ -245,7 +262,7 @@ def clinic_rows() -> pd.DataFrame:
         ("codes", "demonstrations"): ("1111", "1110"),
     }
     return pd.DataFrame(
-        {"training": "t", "measure": measure, "prompt": prompt, "draw": d, "right": right}
+        {"way": "t", "measure": measure, "prompt": prompt, "draw": d, "right": right}
         for (measure, prompt), some in bits.items()
         for d, right in enumerate(some)
     )
@@ -263,7 +280,7 @@ def clinic_rows() -> pd.DataFrame:
     ],
 )
 def test_effect_of_demonstrations(capsys, gap, told):
-    checks.effect_of_demonstrations(clinic_rows(), "t", "style", gap)
+    l08_clinic.check_effect_of_demonstrations(clinic_rows(), "t", "style", gap)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -284,16 +301,16 @@ MINE = letters.HOUSE | {"opening": "Yo {name}", "ending": "{doctor} out"}
 )
 def test_own_doctor(capsys, monkeypatch, doctor, told):
     def perfect(lm, visits, prompt):
-        return [letters.write(one, note) for one, note in letters.asked(visits)]
+        return [letters.write(person, note) for person, note in letters.asked(visits)]
 
     monkeypatch.setattr(letters, "write_letters", perfect)
-    checks.own_doctor(None, doctor)
+    l08_clinic.check_own_doctor(None, doctor)
     assert capsys.readouterr().out.startswith(told)
 
 
 def test_a_doctor_whose_style_is_not_copied_is_told(capsys, monkeypatch):
     monkeypatch.setattr(letters, "write_letters", lambda lm, visits, prompt: ["Dear all"] * 4)
-    checks.own_doctor(None, MINE)
+    l08_clinic.check_own_doctor(None, MINE)
     assert capsys.readouterr().out.startswith("Not yet: only 0 of 4 letters are in this style")
 
 
@@ -307,8 +324,8 @@ WRITTEN = [
 
 def in_a_row(count: int):
     def rule(ticket: str, reply: str) -> bool:
-        words, told = ticket.split(), " ".join(reply.lower().split())
-        return any(" ".join(words[i : i + count]) in told for i in range(len(words) - count + 1))
+        words, text = ticket.split(), " ".join(reply.lower().split())
+        return any(" ".join(words[i : i + count]) in text for i in range(len(words) - count + 1))
 
     return rule
 
@@ -326,13 +343,13 @@ def in_a_row(count: int):
 )
 def test_parrots(capsys, rule, told):
     prompt = list(zip(TICKETS, WRITTEN, strict=True))
-    checks.parrots({"prompt": prompt, "weights": [("my own ticket", "Hello")]}, rule)
+    l07_uses.check_parrots({"prompt": prompt, "weights": [("my own ticket", "Hello")]}, rule)
     assert capsys.readouterr().out.startswith(told)
 
 
 def test_parrots_tells_a_run_that_is_too_short_of_any_way(capsys):
     short = [("it is not at home", "it is not at work")]
-    checks.parrots({"prompt": [("a", "b")], "weights": short}, in_a_row(4))
+    l07_uses.check_parrots({"prompt": [("a", "b")], "weights": short}, in_a_row(4))
     assert capsys.readouterr().out.startswith("Not yet: that is 4 words in a row; ask for 5.")
 
 
@@ -353,7 +370,7 @@ SECOND = np.arange(4, 8)
     ],
 )
 def test_the_induction_score(capsys, score, told):
-    checks.induction_score(SEEN, score)
+    l09_inside.check_induction_score(SEEN, score)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -382,7 +399,7 @@ def _silent(where: slice, result=lambda results: (results,), copy=True):
     ],
 )
 def test_a_hook_that_silences(capsys, tiny_models, hook, told):
-    checks.silences(tiny_models["llama"], (1, 2), hook)
+    l09_inside.check_silences(tiny_models["llama"], (1, 2), hook)
     assert capsys.readouterr().out.startswith(told)
 
 
@@ -407,7 +424,7 @@ def by_rule(low, high):
     ],
 )
 def test_interval_rule(capsys, rule, told):
-    checks.interval_rule(rule)
+    l10_decision.check_interval_rule(rule)
     said = capsys.readouterr().out
     assert said.startswith(told) and said.count("\n") == 1
 
@@ -421,11 +438,42 @@ def test_interval_rule(capsys, rule, told):
         (2, "Not yet: that is for a prompt read anew"),
         (3000, "Not yet: that is how many it takes in all"),
         (90_000, "Not yet: divide by the days"),
-        (50, "Not yet: 50.0 a day is less than needed"),
+        (50, "Not yet: 50.0 a day is not where"),
         (math.nan, "Not yet: "),
     ],
 )
 def test_paying_queries(capsys, per_day, told):
-    found = decision.Found({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
-    checks.paying_queries(found, 30, per_day)
+    known = l10_decision.Measured({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
+    l10_decision.check_paying_queries(known, 30, per_day)
     assert capsys.readouterr().out.startswith(told)
+
+
+# The general judge
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (None, "Not attempted yet"),
+        (10.0, "Right: ten."),
+        (10.04, "Right: ten."),
+        (10.2, "Not yet: 10.2 is not ten."),
+        (20, "Not yet: doubled."),
+        (4.98, "Not yet: halved, or a quarter."),
+        (2.5, "Not yet: halved, or a quarter."),
+        (math.nan, "Not yet: nan is not ten."),
+        (np.float32(10), "Right: ten."),
+    ],
+)
+def test_a_number_is_judged_by_a_truth_a_tolerance_and_a_table_of_mistakes(capsys, answer, told):
+    mistakes = {"doubled.": 20, "halved, or a quarter.": (5, 2.5)}
+    checks.judge(answer, 10, "ten.", "{answer} is not ten.", mistakes, within=0.05)
+    said = capsys.readouterr().out
+    assert said.startswith(told) and said.count("\n") == 1
+
+
+def test_a_tolerance_may_be_a_share(capsys):
+    for answer, told in ((1019, "Right"), (1021, "Not yet: ten times")):
+        mistakes = {"ten times too much.": 1021}
+        checks.judge(answer, 1000, "", "", mistakes, within=0, relative=0.02)
+        assert capsys.readouterr().out.startswith(told)

@@ -2,12 +2,11 @@
 
 import math
 
-import pandas as pd
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from helpers import cost, finetune, scoring
+from helpers import cost, finetune, packing
 from helpers.data import Example, Task
 from helpers.finetune import completion_loss, encode_examples, rows
 
@@ -24,7 +23,7 @@ def tiny(request, make_tiny):
 
 def read(lm, tokens, cached=0):
     """A forward pass over `tokens` behind `cached` ones, the output head at the last."""
-    cache = scoring._encode_prefix(lm, [1] * cached) if cached else None
+    cache = packing.encode_prefix(lm, [1] * cached) if cached else None
     ids = torch.ones(1, tokens, dtype=torch.long)
     with torch.inference_mode():
         return cost.count_flops(lambda: lm.model(ids, past_key_values=cache, logits_to_keep=1))
@@ -80,7 +79,7 @@ def test_adapter_weights_are_those_that_peft_makes(tiny):
 
 
 def test_cache_bytes_are_those_of_a_cache(tiny):
-    cache = scoring._encode_prefix(tiny, [1] * 20)
+    cache = packing.encode_prefix(tiny, [1] * 20)
     held = sum(part.nbytes for layer in cache.layers for part in (layer.keys, layer.values))
     assert cost.cache_bytes(tiny, 20) == held
 
@@ -125,23 +124,10 @@ def test_break_even(first, other, queries):
     assert cost.break_even(*first, *other) == queries
 
 
-def test_table_means_over_draws():
-    row = dict(method="lora", shots=8, right="1010", taught_tokens=100, prefix_tokens=0.0)
-    row |= dict(query_tokens=9.0, stored_bytes=2000, teach_seconds=3.0, ask_seconds=2.0)
-    found = cost.table(pd.DataFrame([row, row | {"teach_seconds": 5.0, "ask_seconds": 4.0}]))
-    assert found.loc[("lora", 8)].to_dict() == {
-        "seconds_to_teach": 4.0,
-        "seconds_per_query": 0.75,
-        "tokens_to_teach": 100.0,
-        "tokens_per_query": 9.0,
-        "kilobytes_kept": 2.0,
-    }
-
-
 def test_a_long_beginning_is_counted_as_it_is_read(make_tiny):
     """Piece by piece, as scoring reads it on a CPU."""
     lm = make_tiny("llama")
-    read = cost.count_flops(lambda: scoring._encode_prefix(lm, [1] * 600))
+    read = cost.count_flops(lambda: packing.encode_prefix(lm, [1] * 600))
     assert cost.in_pieces(cost.forward_flops, lm, 600) == pytest.approx(read, rel=1e-9)
     assert cost.forward_flops(lm, 600) > 1.05 * read  # in one piece, more is masked
 
@@ -154,17 +140,3 @@ def test_attention_is_what_grows_with_the_square(tiny):
         ]
         assert rest[2] - rest[1] == rest[1] - rest[0] > 0
     assert cost.attention_flops(tiny, 20) == 4 * cost.attention_flops(tiny, 10)
-
-
-def test_bills_by_hand():
-    """Ten demonstrations of 40 tokens; a million tokens cost 2, and kept ones a quarter of that."""
-    prices = cost.Prices(2.0, 0.25, gpu_hour=3.0, training_hours=2.0, serving_hours=10.0)
-    found = cost.bills(10, 40, 100, prices, query_tokens=50)
-    assert found["prompt, read anew"] == (0, pytest.approx(900e-6))
-    assert found["prompt, kept"] == (pytest.approx(800e-6), pytest.approx(300e-6))
-    assert found["weights"] == (6, pytest.approx(0.3))
-
-
-@pytest.mark.parametrize(("queries", "way"), [(0, "a"), (9, "a"), (11, "b"), (1e9, "c")])
-def test_the_cheapest_way_depends_on_the_queries(queries, way):
-    assert cost.cheapest({"a": (0, 2), "b": (10, 1), "c": (1e6, 0.5)}, queries) == way

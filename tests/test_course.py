@@ -21,7 +21,7 @@ import nbformat
 import pytest
 
 import tools.__main__ as author_tools
-from tools import links, notebooks, speed
+from tools import links, notebooks, programs, speed
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = (ROOT / "course.py").read_text(encoding="utf-8")
@@ -81,13 +81,20 @@ class Machine:
         return sum(part in command for command in self.commands)
 
 
+FILES = ["course.py", "tools/programs.py", "requirements.txt", "tests/requirements.txt"]
+FILES += ["tools/__init__.py", "helpers/model.py"]
+
+
 @pytest.fixture
-def course(tmp_path):
+def course(tmp_path, monkeypatch):
     """course.py in a fresh folder of its own, whose name has a space."""
     folder = tmp_path / "the course"
-    for name in ("course.py", "requirements.txt", "tests/requirements.txt", "helpers/model.py"):
+    for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    monkeypatch.syspath_prepend(folder)  # its own tools, not the real course's
+    for name in ("tools", "tools.programs"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("fresh_course", folder / "course.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -113,8 +120,10 @@ def test_parses_on_old_pythons():
 
 
 def test_needs_only_the_standard_library():
-    for module in imported_modules(SOURCE, top_level_only=True):
-        assert module in sys.stdlib_module_names
+    assert "tools" in imported_modules(SOURCE, top_level_only=True)
+    for source in (SOURCE, (ROOT / "tools" / "programs.py").read_text(encoding="utf-8")):
+        for module in imported_modules(source, top_level_only=True):
+            assert module in {*sys.stdlib_module_names, "tools"}
 
 
 def test_old_python_gets_one_sentence(monkeypatch):
@@ -190,15 +199,15 @@ def test_killed_while_installing_new_requirements(course, machine):
 
 def test_second_set_up_waits_for_the_first(course, machine, monkeypatch, capsys):
     """It would otherwise delete what looks half-made, under the first one's hands."""
-    first = course.LOCK.open("a")
-    assert course.lock(first)
+    first = (course.ROOT / ".course.lock").open("a")
+    assert programs.lock(first)
 
     def wait(seconds):
         machine.make_venv()  # the first one ends its work
         course.write_stamp(installed=course.fingerprints([course.REQUIREMENTS]))
         first.close()
 
-    monkeypatch.setattr(course.time, "sleep", wait)
+    monkeypatch.setattr(programs.time, "sleep", wait)
     assert lab(course) == 0
     assert "waiting for it" in capsys.readouterr().out
     assert not machine.did("venv ") and not machine.did("pip install")
@@ -455,7 +464,7 @@ def test_interrupted_program_does_not_go_on(course, monkeypatch):
         course.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1]
     )
     monkeypatch.setattr(course.threading.Thread, "join", interrupt)
-    monkeypatch.setattr(course, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setitem(course.watch.__globals__, "PATIENCE_SECONDS", 0.1)
     begin = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         course.watch([sys.executable, "-c", "import time; time.sleep(60)"], "Sleeping")
@@ -787,7 +796,7 @@ NOT_IMPORTED = {
     "gguf": "transformers reads the model's file with it",
 }
 COMES_WITH = {"IPython": "ipywidgets", "threadpoolctl": "scikit-learn"}
-MODULES = {"scikit-learn": "sklearn"}
+MODULES = {"scikit-learn": "sklearn", "charset-normalizer": "charset_normalizer"}
 
 
 def imported_modules(source, top_level_only=False):
@@ -801,8 +810,9 @@ def imported_modules(source, top_level_only=False):
 
 
 def lesson_sources():
-    for path in sorted((ROOT / "helpers").rglob("*.py")):
-        yield path.read_text(encoding="utf-8")
+    for package in ("helpers", "lessons", "own_data"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.read_text(encoding="utf-8")
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -822,7 +832,7 @@ def test_every_requirement_is_pinned_exactly(name):
 def test_requirements_are_the_direct_dependencies():
     """Nothing that no lesson imports, and nothing imported that is not pinned or sure to come."""
     imported = {module for source in lesson_sources() for module in imported_modules(source)}
-    third_party = imported - sys.stdlib_module_names - {"helpers", "google"}
+    third_party = imported - sys.stdlib_module_names - {"helpers", "lessons", "own_data", "google"}
     names = {line.split("==")[0] for line in requirement_lines()}
     modules = {MODULES.get(name, name) for name in names}
     assert modules - third_party == set(NOT_IMPORTED)

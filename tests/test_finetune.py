@@ -1,6 +1,5 @@
 """The fine-tuning loop: what it teaches, that packing changes nothing, and that the base stays."""
 
-import json
 import os
 import re
 import subprocess
@@ -17,8 +16,9 @@ from torch.nn.functional import cross_entropy
 
 from helpers import adapters, finetune, model, prompts, scoring
 from helpers.data import Example, Task, load_task, texts
-from helpers.finetune import completion_loss, encode_examples, rows, tune
+from helpers.finetune import Recipe, completion_loss, encode_examples, rows
 from helpers.model import LanguageModel, ModelError, checksum
+from tools import finetune as command
 from tools import speed
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,6 +37,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def tiny(make_tiny) -> LanguageModel:
     return make_tiny("llama")
+
+
+def tune(lm, task, examples, method="lora", seed=0, style=prompts.plain, shown=None, **recipe):
+    """`finetune.tune` with the recipe's entries as they are."""
+    return finetune.tune(lm, task, examples, Recipe(method, **recipe), seed, style, shown)
 
 
 def gradients(lm: LanguageModel, cut: list, count: int) -> list[torch.Tensor]:
@@ -153,7 +158,7 @@ def test_rows_keep_to_the_budget_and_lose_nothing(tiny):
 def test_packed_and_padded_learn_the_same(tiny_models, kind, method):
     lm = tiny_models[kind]
     both = [
-        tune(lm, TASK, EXAMPLES, method, epochs=5, batch=4, lr=0.01, packed=packed, budget=90)
+        tune(lm, TASK, EXAMPLES, method, passes=5, batch=4, rate=0.01, packed=packed, budget=90)
         for packed in (True, False)
     ]
     packed, padded = (tuned.history for tuned in both)
@@ -175,9 +180,9 @@ def test_packed_and_padded_learn_the_same(tiny_models, kind, method):
 def test_a_model_without_block_mask_is_padded_and_says_so_once(make_tiny, other, method):
     lm = make_tiny(**other)
     with pytest.warns(UserWarning, match="block mask") as caught:
-        tuned = tune(lm, TASK, EXAMPLES, method, epochs=2)
+        tuned = tune(lm, TASK, EXAMPLES, method, passes=2)
     assert len([w for w in caught if "block mask" in str(w.message)]) == 1
-    padded = tune(lm, TASK, EXAMPLES, method, epochs=2, packed=False)
+    padded = tune(lm, TASK, EXAMPLES, method, passes=2, packed=False)
     np.testing.assert_array_equal(tuned.history.loss, padded.history.loss)
 
 
@@ -194,7 +199,7 @@ def test_history_schedule_and_clipping(tiny, monkeypatch):
         return before
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watched)
-    history = tune(tiny, TASK, EXAMPLES, epochs=7, batch=3, lr=0.01).history
+    history = tune(tiny, TASK, EXAMPLES, passes=7, batch=3, rate=0.01).history
     assert list(history.columns) == list(finetune.COLUMNS)
     assert list(history.step) == list(range(1, 29))
     assert list(history.epoch) == [epoch for epoch in range(1, 8) for _ in range(4)]
@@ -235,10 +240,10 @@ def interrupt_after(steps: int):
 
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_an_interruption_keeps_the_model_and_the_history(tiny, monkeypatch, method):
-    whole = tune(tiny, TASK, EXAMPLES, method, epochs=4, batch=5)
+    whole = tune(tiny, TASK, EXAMPLES, method, passes=4, batch=5)
     monkeypatch.setattr(finetune, "tqdm", interrupt_after(3))
     with pytest.warns(UserWarning, match="Stopped by hand after step 3 of 8"):
-        tuned = tune(tiny, TASK, EXAMPLES, method, epochs=4, batch=5)
+        tuned = tune(tiny, TASK, EXAMPLES, method, passes=4, batch=5)
     assert list(tuned.history.loss) == list(whole.history.loss[:3])
     assert "step 3 of 8" in tuned.note and not whole.note
     before, after = (scoring.score_labels(m, TASK, [], texts(EXAMPLES)) for m in (tiny, tuned.lm))
@@ -248,7 +253,7 @@ def test_an_interruption_keeps_the_model_and_the_history(tiny, monkeypatch, meth
 def test_an_interruption_before_the_first_step_leaves_a_history_without_rows(tiny, monkeypatch):
     monkeypatch.setattr(finetune, "completion_loss", interrupted)
     with pytest.warns(UserWarning, match="after step 0 of 2"):
-        tuned = tune(tiny, TASK, EXAMPLES, epochs=1)
+        tuned = tune(tiny, TASK, EXAMPLES, passes=1)
     assert len(tuned.history) == 0 and list(tuned.history.columns) == list(finetune.COLUMNS)
 
 
@@ -277,7 +282,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_weights(tiny, monkeyp
 
 def test_a_far_too_large_learning_rate_ends_with_a_usable_model(tiny):
     with pytest.warns(UserWarning, match="Stopped at step 2 of 4: the loss is nan"):
-        tuned = tune(tiny, TASK, EXAMPLES, batch=10, lr=1e25)
+        tuned = tune(tiny, TASK, EXAMPLES, batch=10, rate=1e25)
     before, after = (scoring.score_labels(m, TASK, [], texts(EXAMPLES)) for m in (tiny, tuned.lm))
     np.testing.assert_allclose(after, before, atol=1e-5)  # the only update is taken back
 
@@ -287,7 +292,7 @@ def test_half_precision_passes_train_float32_weights(tiny, monkeypatch):
     tiny.model.bfloat16()
     monkeypatch.setattr(model, "best_dtype", lambda device: torch.bfloat16)
     for method in ("lora", "full"):
-        tuned = tune(tiny, TASK, EXAMPLES, method, epochs=8)
+        tuned = tune(tiny, TASK, EXAMPLES, method, passes=8)
         trained = [w for w in tuned.lm.model.parameters() if w.requires_grad]
         assert {w.dtype for w in trained} == {torch.float32}
         assert tuned.history.loss.iloc[-1] < tuned.history.loss.iloc[0]
@@ -313,13 +318,13 @@ def test_the_base_is_never_changed(tiny, method):
 def test_errors_say_what_to_do(tiny, monkeypatch):
     with pytest.raises(ValueError, match=r"no method 'prefix': choose 'lora' or 'full'"):
         tune(tiny, TASK, EXAMPLES, "prefix")
-    for wrong in ({"examples": []}, {"epochs": 0}, {"batch": 0}, {"rank": 0}):
-        with pytest.raises(ValueError, match="needs examples, and epochs, batch and rank"):
+    for wrong in ({"examples": []}, {"passes": 0}, {"batch": 0}, {"rank": 0}):
+        with pytest.raises(ValueError, match="needs examples, and passes, batch and rank"):
             tune(tiny, TASK, **{"examples": EXAMPLES} | wrong)
     long = [*EXAMPLES, Example("a" * 600, "fruit")]
     with pytest.raises(prompts.PromptTooLong, match=r"example 10 \('aaaa.* 60. tokens.* reads 512"):
         tune(tiny, TASK, long)
-    adapted = tune(tiny, TASK, EXAMPLES, epochs=1).lm
+    adapted = tune(tiny, TASK, EXAMPLES, passes=1).lm
     with pytest.raises(ValueError, match="has an adapter already"):
         tune(adapted, TASK, EXAMPLES)
     monkeypatch.setattr(finetune, "_free_bytes", lambda device: 10_000_000)
@@ -328,44 +333,9 @@ def test_errors_say_what_to_do(tiny, monkeypatch):
 
 
 def test_the_command_line_reports_an_error_in_one_line(capsys, tmp_path):
-    assert finetune.main(["--task", "nonsense", "--out", str(tmp_path / "x")]) == 1
+    assert command.main(["--task", "nonsense", "--out", str(tmp_path / "x")]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "There is no task 'nonsense'" in line and not (tmp_path / "x").exists()
-
-
-@pytest.mark.parametrize("method", ["lora", "full"])
-def test_the_command_line_stores_how_far_each_matrix_moved(
-    tiny, tmp_path, monkeypatch, capsys, method
-):
-    adapters.save(tiny, tmp_path / "base")
-    monkeypatch.setenv("MODEL", str(tmp_path / "base"))
-    options = f"--task past_tense --shots 8 --epochs 2 --lr 0.01 --method {method} --changes"
-    file = tmp_path / "deep" / "moved.csv"
-    assert finetune.main([*options.split(), str(file)]) == 0
-    assert str(file) in capsys.readouterr().out
-    task = load_task("past_tense")
-    same = tune(tiny, task, task.draw(8, 0), method, epochs=2, lr=0.01)
-    table, expected = pd.read_csv(file), adapters.change(same.lm, tiny)
-    pd.testing.assert_frame_equal(table, expected, rtol=1e-3)
-    assert len(table) == 21 and (table.relative > 0).all()
-    (line,) = file.with_suffix(".json").read_text().splitlines()
-    record = json.loads(line)
-    assert record["command"] == f"python -m helpers.finetune {options} {file}"
-    assert record["losses"] == same.history.loss.round(4).to_list()
-    assert {"date", "torch", "device", "threads", "lr"} <= set(record)
-    assert sorted(path.name for path in file.parent.iterdir()) == ["moved.csv", "moved.json"]
-
-
-def test_the_command_line_keeps_something_or_refuses(capsys, tmp_path, monkeypatch, tiny):
-    with pytest.raises(SystemExit):
-        finetune.main(["--task", "past_tense"])
-    assert "give --out FOLDER, --changes FILE.csv, or both" in capsys.readouterr().err
-    adapters.save(tiny, tmp_path / "base")
-    monkeypatch.setenv("MODEL", str(tmp_path / "base"))
-    (tmp_path / "file").touch()
-    options = ["--task", "past_tense", "--shots", "4", "--epochs", "1", "--changes"]
-    assert finetune.main([*options, str(tmp_path / "file" / "moved.csv")]) == 1
-    assert "cannot be written" in capsys.readouterr().err.splitlines()[-1]
 
 
 # Several processes, and the real model
@@ -376,10 +346,10 @@ def test_the_command_line_keeps_something_or_refuses(capsys, tmp_path, monkeypat
 def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys):
     adapters.save(tiny, tmp_path / "base")
     monkeypatch.setenv("MODEL", str(tmp_path / "base"))
-    options = "--task past_tense --shots 13 --epochs 3 --batch 4 --lr 0.01 --budget 64"
+    options = "--task past_tense --shots 13 --passes 3 --batch 4 --rate 0.01 --budget 64"
     launch = (
         "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 "
-        "--mixed_precision no --dynamo_backend no --main_process_port 0 -m helpers.finetune"
+        "--mixed_precision no --dynamo_backend no --main_process_port 0 -m tools.finetune"
     )
     done = subprocess.run(
         [sys.executable, *launch.split(), *options.split(), "--out", str(tmp_path / "two")],
@@ -391,7 +361,7 @@ def test_two_processes_learn_what_one_learns(tiny, tmp_path, monkeypatch, capsys
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert finetune.main([*options.split(), "--out", str(tmp_path / "one")]) == 0
+    assert command.main([*options.split(), "--out", str(tmp_path / "one")]) == 0
     said_one, said_two = capsys.readouterr().out, done.stdout
     one, two = (pd.read_csv(tmp_path / out / "history.csv") for out in ("one", "two"))
     assert "in 1 process(es)" in said_one and "in 2 process(es)" in said_two
@@ -409,8 +379,8 @@ def test_the_real_model_learns_and_its_base_stays(lm, tmp_path):
     task = load_task("category")
     before = checksum(lm.model)
     examples, asked = task.draw(16, 0), texts(task.draw(24, 0))[16:]
-    tuned = tune(lm, task, examples, epochs=3)
-    padded = tune(lm, task, examples, epochs=1, packed=False)
+    tuned = tune(lm, task, examples, passes=3)
+    padded = tune(lm, task, examples, passes=1, packed=False)
     assert tuned.history.loss.iloc[-2:].mean() < 0.5 * tuned.history.loss.iloc[:2].mean()
     assert re.match(r"SmolLM2", tuned.lm.name)
     np.testing.assert_allclose(tuned.history.loss[:1], padded.history.loss[:1], atol=1e-4)
@@ -425,9 +395,9 @@ def test_the_real_model_learns_and_its_base_stays(lm, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak as Linux tells it")
 def test_full_fine_tuning_fits_in_two_and_a_half_gigabytes(tmp_path):
-    options = "--task support_tickets --shots 8 --epochs 1 --method full --model "
+    options = "--task support_tickets --shots 8 --passes 1 --method full --model "
     program = (
-        "import resource, sys; from helpers import finetune; code = finetune.main(sys.argv[1:]); "
+        "import resource, sys; from tools import finetune; code = finetune.main(sys.argv[1:]); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024); sys.exit(code)"
     )
     done = subprocess.run(
@@ -460,10 +430,10 @@ def test_packing_is_faster_than_padding(lm):
     """
     task = load_task("support_tickets")
     drawn, taken, losses = task.draw(32, seed=0), {}, {}
-    tune(lm, task, drawn[:8], epochs=1)  # the first training also sets things up
+    tune(lm, task, drawn[:8], passes=1)  # the first training also sets things up
     for packed, budget in ((True, 256), (False, 100_000)):
         began = time.process_time()
-        tuned = tune(lm, task, drawn, epochs=1, batch=16, packed=packed, budget=budget)
+        tuned = tune(lm, task, drawn, passes=1, batch=16, packed=packed, budget=budget)
         taken[packed] = time.process_time() - began
         losses[packed] = tuned.history.loss
     assert losses[True].to_list() == pytest.approx(losses[False].to_list(), abs=1e-4)

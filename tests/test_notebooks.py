@@ -129,7 +129,7 @@ def test_exercises_are_complete(path):
     notebook = read(path)
     found = exercises(notebook)
     for exercise in found:
-        assert exercise.check and "checks." in exercise.check.source, exercise.stub.source
+        assert exercise.check and "check" in exercise.check.source, exercise.stub.source
         assert exercise.hint and exercise.hint.strip(), exercise.stub.source
         assert exercise.solution and exercise.solution.strip(), exercise.stub.source
     titles = re.findall(r"<summary>(.*?)</summary>", "\n".join(markdown(notebook)))

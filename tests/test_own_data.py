@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import own_data
-from helpers.compare import __main__ as command_line
-from helpers.compare import measuring
+import own_data
+from helpers import curves
+from helpers.compare import scored
+from helpers.curves import MEASURES
 from helpers.data import DATA, DataError
-from helpers.methods import MEASURES
-from helpers.own_data import compare_own, label_words, planning, read_own
-from helpers.own_data.advice import advise
-from helpers.own_data.reading import shorten
-from helpers.store import bits
+from own_data import __main__ as command_line
+from own_data import compare_own, label_words, planning, read_own
+from own_data.advice import advise
+from own_data.reading import separator_of, shorten
 
 WORDS = [
     "parcel",
@@ -61,6 +61,33 @@ def test_the_usual_names_and_separators_are_found(file):
         assert len(task.train) == 8 and len(task.held_out) == 4
         assert not {e.text for e in task.train} & {e.text for e in task.held_out}
         assert {e.label for e in task.held_out} == set(task.labels)
+
+
+ACCENTED = [("text", "label"), *((f"{word} réglée n° {i} à Genève", "payé") for i, word in
+            enumerate(WORDS[:8])), *((f"{word} où est-elle, ça tarde", "été") for word in
+            WORDS[:8])]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_the_encoding_is_found_out_and_said(file, encoding):
+    own = read_own(file(ACCENTED, encoding=encoding))
+    assert own.task.labels == ("payé", "été")
+    assert bool(own.notes) == (not encoding.startswith("utf-8"))
+    assert all(note.startswith("Not in UTF-8: read as ") for note in own.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "separator"),
+    [
+        ("a,b\n1,2\n", ","),
+        ("a;b\n1,5;2,5\n", ";"),
+        ("a\tb\nx, y\tz\n", "\t"),
+        ('text|label\n"a; b; c"|d\n', "|"),
+        ("only\none\n", ","),
+    ],
+)
+def test_the_separator_is_that_of_the_header(content, separator):
+    assert separator_of(content) == separator
 
 
 def test_columns_are_found_by_content_or_taken_as_named(file):
@@ -166,8 +193,7 @@ BROKEN = {
     "header only": (b"text,label\n", "holds no rows below its header"),
     "one column": (b"text\na\nb\n", "has one column only"),
     "two columns of one name": (b"text,text\na,b\n", "has two columns 'text': give each"),
-    "latin-1": ("text,label\nd\xe9j\xe0,x\n".encode("latin-1"), "line 2: this is not UTF-8 text"),
-    "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is not UTF-8 text"),
+    "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is no text in any known encoding"),
     "open quote": (b'text,label\n"never closed,x\n', "not well-formed CSV"),
     "one label": (b"text,label\n" + b"".join(b"t%d,x\n" % i for i in range(9)), "1 label in"),
     "no label comes back": (
@@ -219,7 +245,7 @@ def test_the_plan_grows_with_the_time_and_never_exceeds_it(tiny_models):
     plans = [planning.plan(lm, task, speed, seconds) for seconds in (5, 50, 500)]
     for planned, seconds in zip(plans, (5, 50, 500), strict=True):
         assert planned.draws >= 3 and planned.draws * planned.seconds <= seconds
-    assert plans[0].shown < plans[2].shown and plans[0].items < plans[2].items
+    assert plans[0].seen < plans[2].seen and plans[0].items < plans[2].items
     assert planning.plan(lm, task, FAST, 60).draws == planning.MANY
     assert planning.plan(lm, task, FAST, 60, draws=40).draws == 40
     with pytest.raises(DataError, match="at least 1 draw, not 0"):
@@ -230,10 +256,10 @@ def test_the_plan_grows_with_the_time_and_never_exceeds_it(tiny_models):
 
 def test_less_training_may_be_asked_for(tiny_models):
     lm, task = tiny_models["llama"], read_own(DATA / "support_tickets.csv").task
-    assert planning.plan(lm, task, FAST, 60).shown == 256
-    less = planning.plan(lm, task, FAST, 60, shown=64)
-    assert (less.items, less.shown) == (32, 64) and less.methods == planning.QUICKER
-    assert planning.plan(lm, task, FAST, 60, shown=1).shown == planning.SIZES[-1][2]
+    assert planning.plan(lm, task, FAST, 60).seen == 256
+    less = planning.plan(lm, task, FAST, 60, seen=64)
+    assert (less.items, less.seen) == (32, 64) and less.ways == planning.QUICKER
+    assert planning.plan(lm, task, FAST, 60, seen=1).seen == planning.SIZES[-1][2]
 
 
 def test_a_draw_is_no_larger_than_a_prompt_holds(tiny_models, file):
@@ -273,26 +299,18 @@ def test_an_interrupted_plan_is_taken_up_for_the_same_data_only(
 
 
 def results(draws=5, items=40, **shares):
-    """Rows in which each method is right in a share of the questions, a little else each draw."""
-    rng, found = np.random.default_rng(0), []
-    level = rng.random((draws, items))
-    for method, share in shares.items():
-        name = method.replace("_", "-") if method != "TF_IDF" else "TF-IDF"
-        for d in range(1 if name == "zero-shot" else draws):
-            right = level[d] < share
-            row = dict.fromkeys(MEASURES, 0.0) | {"note": "", "taught_tokens": 4000.0}
-            row |= {"prefix_tokens": 500.0, "query_tokens": 20.0}
-            found.append(
-                {
-                    "shots": 0 if name == "zero-shot" else 16,
-                    "draw": d,
-                    "method": name,
-                    "accuracy": right.mean(),
-                    "right": bits(right),
-                }
-                | row
-            )
-    return pd.DataFrame(found)
+    """Rows in which each way is right in a share of the questions, a little else each draw."""
+    level = np.random.default_rng(0).random((draws, items))
+    costs = dict.fromkeys(MEASURES, 0.0) | {"note": "", "taught_tokens": 4000.0}
+    costs |= {"prefix_tokens": 500.0, "query_tokens": 20.0}
+    rows = []
+    for way, share in shares.items():
+        name = way.replace("_", "-") if way != "TF_IDF" else "TF-IDF"
+        untaught = name == "zero-shot"
+        for d in range(1 if untaught else draws):
+            row = {"shots": 0 if untaught else 16, "draw": d, "way": name}
+            rows.append(row | scored(level[d] < share) | costs)
+    return pd.DataFrame(rows)
 
 
 LOW = {"majority": 0.1, "zero_shot": 0.15, "TF_IDF": 0.2}
@@ -340,8 +358,8 @@ def test_the_whole_way_on_a_file_with_other_names(tiny_models, file, tmp_path, m
         *("plan.json", "results.csv", "results.json", "table.csv", "figure.png", "report.html")
     }
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page and "helpers.compare" in page and "http" not in page
-    assert len(pd.read_csv(out / "table.csv")) == len(set(pd.read_csv(out / "results.csv").method))
+    assert "data:image/png;base64," in page and "python -m own_data" in page and "http" not in page
+    assert len(pd.read_csv(out / "table.csv")) == len(set(pd.read_csv(out / "results.csv").way))
     assert json.loads((out / "plan.json").read_text())["draws"] == 2
     before = (out / "results.csv").read_bytes()
     assert command_line.main(options) == 0  # nothing is done twice
@@ -352,17 +370,19 @@ def test_an_interrupted_comparison_goes_on(tiny_models, file, tmp_path, monkeypa
     lm = tiny_models["llama"]
     monkeypatch.setattr(command_line.models, "load", lambda name: lm)
     monkeypatch.setattr(planning, "trial", lambda *_: FAST)
-    made = measuring.METHODS["tfidf"]
+    outcomes = curves.outcomes
 
-    def interrupted(*_):
-        raise KeyboardInterrupt
+    def interrupted(*given):
+        if given[2] == "tfidf":
+            raise KeyboardInterrupt
+        return outcomes(*given)
 
-    monkeypatch.setitem(measuring.METHODS, "tfidf", interrupted)
+    monkeypatch.setattr(curves, "outcomes", interrupted)
     out = tmp_path / "out"
     options = [str(file(rows(each=8))), "--draws", "2", "--out", str(out)]
     assert command_line.main(options) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    monkeypatch.setitem(measuring.METHODS, "tfidf", made)
+    monkeypatch.setattr(curves, "outcomes", outcomes)
     assert command_line.main(options) == 0
 
 

@@ -8,21 +8,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_store import refused
+from test_study import refused
 from test_word_pairs import DATA, FIELDS, card
 
-from helpers import finetune
-from helpers.data import load_task
+from helpers.compare import bits, read
+from helpers.data import load_rows, load_task, texts
 from helpers.model import checksum
-from helpers.prompts import count_tokens
-from helpers.store import bits, read
-from helpers.studies import replies
-from helpers.studies.facts import load
-from helpers.studies.plan import carry_out
-from helpers.studies.replies import CHECKS, RULES, SIGN_OFF, STEPS, draw, kept, marks, pairs
+from helpers.prompts import chat, count_tokens, plain
+from helpers.study import carry_out
+from helpers.teaching import LORA, teach
+from lessons import replies
+from lessons.replies import CHECKS, RULES, SIGN_OFF, STEPS, WAYS, kept, marks
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-KNOWN = load("support_replies")
+KNOWN = load_rows("support_replies")
+DESK = replies.load_desk()
 ROW = {"name": "Mara", "order": "41872", "item": "kettle", "step": "trace"}
 REPLY = "Hello Mara, the kettle of order 41872 is late. Next step: we trace it. " + SIGN_OFF
 
@@ -34,10 +34,18 @@ def tiny(make_tiny):
 
 @pytest.fixture
 def few(monkeypatch):
-    """Four held-out tickets, replies of a few tokens, trainings of one pass."""
+    """A desk with four held-out tickets, and replies of a few tokens."""
     monkeypatch.setattr(replies, "REPLY_TOKENS", 3)
-    monkeypatch.setattr(replies, "PASSES", {8: 1, 64: 1})
-    return pairs(KNOWN, "train")[:12] + pairs(KNOWN, "held_out")[-4:]
+    return replace(DESK, train=DESK.train[:12], held_out=DESK.held_out[-4:])
+
+
+def quick(way):
+    """The same way with one pass over what it trains on."""
+    return replace(way, passes=1) if way.trained else way
+
+
+def pairs(split, *kinds):
+    return [row for row in KNOWN if row["split"] == split and (not kinds or row["kind"] in kinds)]
 
 
 # The data
@@ -53,10 +61,10 @@ def test_every_reply_keeps_every_rule_and_fact(row):
 
 
 def test_the_parts_are_as_large_and_as_mixed_as_the_card_says():
-    train, held_out = pairs(KNOWN, "train"), pairs(KNOWN, "held_out")
+    train, held_out = pairs("train"), pairs("held_out")
     assert Counter(row["step"] for row in train) == dict.fromkeys(STEPS, 14)
     assert {row["kind"] for row in train} == {"ordinary"}
-    ordinary = pairs(KNOWN, "held_out", ["ordinary"])
+    ordinary = pairs("held_out", "ordinary")
     assert Counter(row["step"] for row in ordinary) == dict.fromkeys(STEPS, 5)
     kinds = Counter(row["kind"] for row in held_out)
     assert kinds == {"ordinary": 30, "hostile": 5, "odd": 5}
@@ -149,87 +157,84 @@ def test_a_reply_repeats_its_ticket_from_five_words_in_a_row_on():
 
 
 def test_a_draw_is_balanced_nested_and_of_training_pairs():
-    eight, many = draw(KNOWN, 8, 3), draw(KNOWN, 64, 3)
-    assert eight == many[:8] != draw(KNOWN, 8, 4)
-    rows = {row["ticket"]: row for row in pairs(KNOWN, "train")}
-    assert all(rows[one.text]["reply"] == one.label for one in many)
-    assert {rows[one.text]["step"] for one in eight[:6]} == set(STEPS)
-    assert set(Counter(rows[one.text]["step"] for one in many).values()) <= {10, 11}
+    eight, many = DESK.draw(8, 3), DESK.draw(64, 3)
+    assert eight == many[:8] != DESK.draw(8, 4)
+    rows = {row["ticket"]: row for row in pairs("train")}
+    assert all(rows[pair.text]["reply"] == pair.label for pair in many)
+    assert {rows[pair.text]["step"] for pair in eight[:6]} == set(STEPS)
+    assert set(Counter(rows[pair.text]["step"] for pair in many).values()) <= {10, 11}
 
 
 @pytest.mark.parametrize("count", [-1, 85])
 def test_what_cannot_be_drawn_is_refused(count):
-    refused(lambda: draw(KNOWN, count, 0), "84 training pairs", str(count))
+    refused(lambda: DESK.draw(count, 0), "84 training pairs", str(count))
 
 
 def test_pairs_stand_in_the_prompt_and_rules_in_a_chat(tiny, make_tokenizer):
-    shown = draw(KNOWN, 2, 0)
-    (plain,) = replies.prompts(tiny, ["Where is it?"], shown)
-    first = f"Ticket: {shown[0].text}\nReply: {shown[0].label}\n\nTicket: "
-    assert plain.startswith(first) and plain.endswith("\n\nTicket: Where is it?\nReply:")
-    (told,) = replies.prompts(tiny, ["Where is it?"], rules=True)
+    shown = DESK.draw(2, 0)
+    taught = teach(tiny, DESK, replace(WAYS["prompt, 8"], shown=2), 0)
+    prompt = taught.style(taught.task, taught.demonstrations, "Where is it?")
+    assert prompt.startswith(f"Ticket: {shown[0].text}\nReply: {shown[0].label}\n\nTicket: ")
+    assert prompt.endswith("\n\nTicket: Where is it?\nReply:")
+    ruled = teach(tiny, DESK, WAYS["rules"], 0)
+    told = chat(tiny.tokenizer)(ruled.task, [], "Where is it?")
+    assert ruled.style(ruled.task, [], "Where is it?") == told
     assert replies.instruction().strip() in told and told.endswith("assistant\n")
     bare = replace(tiny, tokenizer=make_tokenizer())
     bare.tokenizer.chat_template = None
-    (told,) = replies.prompts(bare, ["Where is it?"], rules=True)
-    assert told == replies.instruction() + "Ticket: Where is it?\nReply:"
+    assert teach(bare, DESK, WAYS["rules"], 0).style is plain
 
 
 # Teaching and measuring
 
 
-def test_training_takes_small_batches_and_is_passed_on_when_ended(tiny, monkeypatch):
-    drawn = draw(KNOWN, 8, 0)
-    tuned = replies.teach(tiny, drawn, 2, seed=0)
-    assert len(tuned.history) == 2 * 8 / replies.BATCH and not tuned.note
-    ended = tuned._replace(interrupted=True)
-    monkeypatch.setattr(replies, "tune", lambda *_, **__: ended)
-    with pytest.raises(KeyboardInterrupt):
-        replies.teach(tiny, drawn, 2, seed=0)
+def test_the_ways_are_those_that_are_recorded():
+    stored = replies.replies_study(None, 1).settled["settings"]
+    trained = [way for way in WAYS.values() if way.trained]
+    assert {str(way.trained): way.passes for way in trained} == stored["passes"]
+    for way in trained:
+        assert way.recipe == replace(LORA, batch=stored["batch"]) and way.shown == 0
+        assert (way.recipe.rate, way.recipe.rank) == (stored["rate"], stored["rank"])
+    assert WAYS["rules"].instruction == stored["told"] and WAYS["rules"].in_turns
 
 
-def test_every_method_answers_every_held_out_ticket(tiny, few, monkeypatch):
-    written, before = [], checksum(tiny.model)
-    monkeypatch.setattr(
-        replies, "write", lambda lm, tickets, *more: written.append((lm, *more)) or [REPLY] * 4
-    )
-    for method, uses in {"untaught": (0, 0), "rules": (0, 0), "a": (8, 0), "b": (0, 8)}.items():
-        monkeypatch.setitem(replies.METHODS, method, uses)
-        rows = replies.measure(tiny, few, method, 0)
-        assert [row["id"] for row in rows] == [one["id"] for one in few[-4:]]
-        for row, one in zip(rows, few[-4:], strict=True):
-            assert row["right"] == bits(marks(one, REPLY).values())
-            assert row["written"] == REPLY and row["kind"] == one["kind"]
-            assert (row["teach"] > 0) == (method == "b") and row["ask"] >= 0
-    models, shown, rules = zip(*written, strict=True)
-    assert [len(some) for some in shown] == [0, 0, 8, 0] and shown[2] == draw(few, 8, 0)
-    assert rules == (False, True, False, False)
-    assert models[:3] == (tiny, tiny, tiny) and models[3].name.endswith("LoRA")
+def test_every_way_answers_every_held_out_ticket(tiny, few, monkeypatch):
+    seen, before = [], checksum(tiny.model)
+    monkeypatch.setattr(replies, "ask", lambda taught, *_: seen.append(taught) or [REPLY] * 4)
+    for name in ("untaught", "rules", "prompt, 8", "weights, 8"):
+        rows = replies.measure(tiny, few, quick(WAYS[name]), 0)
+        tickets = [few.tickets[pair.text] for pair in few.held_out]
+        assert [row["id"] for row in rows] == [ticket["id"] for ticket in tickets]
+        for row, ticket in zip(rows, tickets, strict=True):
+            assert row["right"] == bits(marks(ticket, REPLY).values())
+            assert row["written"] == REPLY and row["kind"] == ticket["kind"]
+            assert (row["teach"] > 0) == (name == "weights, 8") and row["ask"] >= 0
+    assert [len(taught.demonstrations) for taught in seen] == [0, 0, 8, 0]
+    assert seen[2].demonstrations == few.draw(8, 0)
+    assert [taught.lm is tiny for taught in seen] == [True, True, True, False]
     assert checksum(tiny.model) == before
 
 
 def test_tokens_are_those_of_the_prompt(tiny, few):
-    rows = replies.measure(tiny, few, "prompt, 8", 0)
-    prompts = replies.prompts(tiny, [one["ticket"] for one in few[-4:]], draw(few, 8, 0))
+    rows = replies.measure(tiny, few, WAYS["prompt, 8"], 0)
+    prompts = [plain(few, few.draw(8, 0), text) for text in texts(few.held_out)]
     assert [row["tokens"] for row in rows] == [count_tokens(tiny.tokenizer, p) for p in prompts]
     assert all("\n" not in row["written"] for row in rows)
 
 
 def test_few_draws_take_64_pairs_and_none_repeats_what_is_not_taught():
-    cells = replies.replies_plan(None, 10).cells
-    count = Counter(cell["method"] for cell in cells)
+    cells = replies.replies_study(None, 10).cells
+    count = Counter(cell["way"] for cell in cells)
     few = dict.fromkeys(("prompt, 64", "weights, 64"), replies.FEW_DRAWS)
     assert count == {"untaught": 1, "rules": 1, "prompt, 8": 10, "weights, 8": 10} | few
-    assert [cell["method"] for cell in cells[-2:]] == ["prompt, 64", "weights, 64"]
-    assert len(replies.replies_plan(None, 2).cells) == 2 + 4 + 4
+    assert [cell["way"] for cell in cells[-2:]] == ["prompt, 64", "weights, 64"]
+    assert len(replies.replies_study(None, 2).cells) == 2 + 4 + 4
 
 
 def test_rows_are_stored_and_read_back(tiny, few, monkeypatch, tmp_path):
-    monkeypatch.setattr(replies, "load", lambda _: few)
-    monkeypatch.setattr(replies, "METHODS", {"untaught": (0, 0), "prompt, 8": (8, 0)})
-    plan = replies.replies_plan(tiny, 1)
-    plan = plan._replace(cells=[{"draw": 0, "method": "untaught"}])
-    made = carry_out("replies", tiny, plan, tmp_path / "replies.csv")
+    monkeypatch.setattr(replies, "load_desk", lambda: few)
+    study = replies.replies_study(tiny, 1)._replace(cells=[{"draw": 0, "way": "untaught"}])
+    made = carry_out(study, tiny, tmp_path / "replies.csv")
     again = read(tmp_path / "replies.csv")
     assert again["right"].tolist() == made["right"].tolist() and len(again) == 4
     assert json.loads((tmp_path / "replies.json").read_text())["settings"]["batch"] == 2
@@ -238,42 +243,22 @@ def test_rows_are_stored_and_read_back(tiny, few, monkeypatch, tmp_path):
 def test_kept_is_ordered_by_draw_ticket_and_check():
     def row(draw, id, good, kind="ordinary"):
         right = bits(check in good for check in CHECKS)
-        return {"method": "m", "draw": draw, "id": id, "kind": kind, "right": right}
+        return {"way": "m", "draw": draw, "id": id, "kind": kind, "right": right}
 
     rows = [row(1, "r2", ["calm"]), row(1, "r1", []), row(0, "r2", CHECKS), row(0, "r1", ["short"])]
     rows.append(row(0, "r3", CHECKS, "odd"))
     table = pd.DataFrame(rows)
-    found = kept(table, "m", ["short", "calm"])
+    marks_kept = kept(table, "m", ["short", "calm"])
     expected = [[[True, False], [True, True]], [[False, False], [False, True]]]
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(marks_kept, expected)
     assert kept(table, "m", RULES, ["odd"]).shape == (1, 1, 6)
-    refused(lambda: kept(table, "n", RULES), "nothing of 'n'")
-
-
-def test_a_training_is_asked_for_with_the_settings_that_are_recorded(tiny, monkeypatch):
-    asked = {}
-
-    def tune(lm, task, drawn, method, passes, batch, **more):
-        asked.update(method=method, passes=passes, batch=batch, **more)
-        return finetune.Tuned(lm, pd.DataFrame())
-
-    monkeypatch.setattr(replies, "tune", tune)
-    replies.teach(tiny, [], replies.PASSES[8], 5)
-    stored = replies.replies_plan(None, 1).settled["settings"]
-    assert asked == {
-        "method": "lora",
-        "passes": stored["passes"]["8"],
-        "batch": stored["batch"],
-        "lr": stored["rate"],
-        "rank": stored["rank"],
-        "seed": 5,
-    }
+    refused(lambda: kept(table, "n", RULES), "nothing of way 'n'")
 
 
 def test_the_table_counts_each_share_and_means_the_costs():
     def row(draw, id, kind, right, teach):
         costs = {"teach": teach, "ask": 0.5, "tokens": 40 + 20 * draw}
-        return {"method": "m", "draw": draw, "id": id, "kind": kind, "right": right} | costs
+        return {"way": "m", "draw": draw, "id": id, "kind": kind, "right": right} | costs
 
     rows = [
         row(0, "r1", "ordinary", "1" * 10, 10),

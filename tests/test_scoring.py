@@ -13,16 +13,15 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from helpers.data import Example, Task, load_task, texts
+from helpers.packing import block_mask, packable
 from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
 from helpers.scoring import (
     Prompt,
     answer,
     batch_calibration,
-    block_mask,
     contextual_calibration,
     generate,
     next_tokens,
-    packable,
     predict,
     score_labels,
     score_labels_one_by_one,

@@ -1,0 +1,55 @@
+"""The one command for all stored results: `python -m lessons NAME [--draws N] [--out FILE]`.
+
+It goes on where it stopped, and a record beside the result says how it was made.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import lessons
+from helpers import model, study
+from helpers.data import DATA
+from helpers.study import Made
+
+
+def results() -> dict[str, Made]:
+    """Every stored result, by its name, from the modules named after lessons."""
+    names = [module.name for module in iter_modules(lessons.__path__) if module.name[:1] == "l"]
+    modules = [import_module(f"lessons.{name}") for name in names if name[1:3].isdigit()]
+    return {name: made for module in modules for name, made in getattr(module, "MADE", {}).items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make a stored result."""
+    made = results()
+    minutes = "".join(f"  {name:16} {one.minutes:6,.0f} minutes\n" for name, one in made.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m lessons",
+        description="Make a stored result again; an interrupted run goes on where it stopped.",
+        epilog=f"names, and about how long each takes on two cores:\n{minutes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=made, metavar="NAME")
+    parser.add_argument("--draws", type=int, help="default: as many as the stored result has")
+    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
+    parser.add_argument("--out", help="default: where the stored result lies")
+    options = parser.parse_args(arguments)
+    chosen = made[options.name]
+    out = Path(options.out or DATA / (chosen.place or f"results/{options.name}.csv"))
+
+    def work() -> None:
+        lm = model.load(options.model)
+        if chosen.write:
+            chosen.write(lm, out)
+        else:
+            draws = chosen.draws if options.draws is None else options.draws
+            study.carry_out(chosen.study(lm, draws), lm, out)
+
+    return study.run(work, out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,63 @@
+"""The command line of the comparison on one's own data.
+
+python -m own_data FILE.csv --minutes 5 --out DIR
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from helpers import model as models
+from helpers.data import DataError
+from helpers.study import run
+from helpers.teaching import SEEN
+from own_data import compare_own, read_own
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare the ways to teach a model on your own labelled CSV file.
+
+    The exit status is 2 for a file that cannot be used, 1 for other errors, 130 when interrupted.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser().parse_args(arguments)
+    try:
+        own = read_own(options.file, options.text, options.label)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for note in own.notes:
+        print(note)
+    out = Path(options.out or f"{Path(options.file).stem}-comparison")
+    command = shlex.join(["python", "-m", "own_data", *arguments])
+
+    def work() -> None:
+        lm = models.load(options.model)
+        compared = compare_own(lm, own, out, options.minutes, options.draws, command, options.seen)
+        print(f"\n{compared.table().to_string()}\n\n{compared.advice.choice}.")
+        print(*compared.advice.reasons, sep="\n")
+
+    return run(work, out)
+
+
+def _parser() -> argparse.ArgumentParser:
+    about = "Compare the ways to teach a model on your own labelled CSV file."
+    parser = argparse.ArgumentParser(prog="python -m own_data", description=about)
+    parser.add_argument("file", help="your own labelled CSV file")
+    parser.add_argument("--text", help="the column of the texts (default: found out)")
+    parser.add_argument("--label", help="the column of the labels (default: found out)")
+    parser.add_argument(
+        "--minutes", type=float, default=5, help="the time it may take (default: 5)"
+    )
+    parser.add_argument("--draws", type=int, help="default: what fits the time")
+    parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
+    parser.add_argument("--out", help="a folder (default: FILE-comparison)")
+    parser.add_argument(
+        "--seen", type=int, default=SEEN, help="examples in a training; fewer make a quick look"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

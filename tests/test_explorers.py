@@ -1,0 +1,261 @@
+"""Explorers show what the functions behind them say, and follow their controls."""
+
+import html
+import json
+import re
+
+import ipywidgets as w
+import pandas as pd
+import pytest
+from scipy.special import softmax
+from test_compare import rows_of
+from test_finetune import EXAMPLES, TASK
+
+from helpers import compare, widgets
+from helpers.data import load_rows, load_task
+from helpers.finetune import encode_examples, token_losses
+from helpers.prompts import encode, plain
+from helpers.scoring import next_tokens, score_options
+from lessons import (
+    facts,
+    heads,
+    l00_start,
+    l01_in_context,
+    l02_fine_tuning,
+    l03_same_examples,
+    l04_costs,
+    l05_memory,
+    l06_misleading,
+    l08_clinic,
+    l09_inside,
+    l10_decision,
+    letters,
+)
+from lessons import l07_uses as uses
+
+RESULTS = rows_of(
+    **{"zero-shot": {0: [[1, 0, 0, 0]]}, "in-context": {8: [[1, 0, 0, 0], [0, 0, 0, 0]]}},
+    lora={8: [[1, 1, 0, 0], [1, 1, 1, 0]], 32: [[1, 1, 1, 1], [1, 1, 1, 0]]},
+)
+
+
+# The controls
+
+
+def test_controls_are_made_from_what_they_start_with_and_the_view_follows():
+    panel = widgets.explorer(
+        lambda **values: str(list(values.values())), "A sentence.",
+        a_list=["x", "y"], named={"one": 1, "two": 2}, steps=range(2, 6), at=(4, range(9)),
+        said="hello", own=True, whole=(3, 1, 9), real=(0.5, 0.0, 1.0),
+    )  # fmt: skip
+    *controls, view = panel.children
+    kinds = [w.Dropdown, w.Dropdown, w.IntSlider, w.IntSlider, w.Textarea, w.Checkbox]
+    assert [type(control) for control in controls] == [*kinds, w.BoundedIntText, w.BoundedFloatText]
+    assert view.value == str(["x", 1, 2, 4, "hello", True, 3, 0.5])
+    assert [control.description for control in controls][:2] == ["a list", "named"]
+    assert (controls[2].min, controls[2].max) == (2, 5)
+    controls[1].index, controls[2].value = 1, 5
+    assert view.value.startswith(str(["x", 2, 5, 4])[:-1])
+    assert repr(panel) == "A sentence." and "explorer" in panel._dom_classes
+
+
+def test_a_control_that_depends_on_another_is_renewed_with_it():
+    choices = {"a": ["a1", "a2"], "b": ["b1"]}
+    panel = widgets.explorer(
+        lambda first, second, number: f"{first} {second} {number}", "A sentence.",
+        first=list(choices), second=lambda first: choices[first],
+        number=lambda first: (1, 1, len(choices[first])),
+    )  # fmt: skip
+    first, second, number, view = panel.children
+    second.value, number.value = "a2", 2
+    assert view.value == "a a2 2"
+    first.value = "b"
+    assert view.value == "b b1 1" and number.max == 1 and second.options == ("b1",)
+
+
+def test_what_stands_in_a_table_is_text():
+    assert "<td>a &lt;b&gt;</td>" in widgets.rows_table([["a <b>", 1]], ["one", "two"])
+    assert "<td>0.250</td>" in widgets.bars({"<": 0.25}) and "&lt;" in widgets.bars({"<": 0.25})
+
+
+# Lesson by lesson
+
+
+def test_the_next_token_explorer_shows_the_likeliest(tiny_models):
+    lm = tiny_models["llama"]
+    panel = l00_start.next_token_explorer(lm, "a cold")
+    text, count, view = panel.children
+    text.value, count.value = "hot ->", 5
+    assert view.value == widgets.bars(next_tokens(lm, "hot ->", 5))
+    text.value = ""
+    assert view.value == widgets.bars(next_tokens(lm, "\n", 5))
+
+
+def test_the_prompt_explorer_shows_the_prompt_as_it_is_chosen(tiny_models):
+    tasks = {name: load_task(name) for name in ("category", "plurals")}
+    panel = l01_in_context.prompt_explorer(tiny_models["llama"], tasks, max_shots=3)
+    task, shots, seed, order, query, view = panel.children
+    shots.value, seed.value, order.value = 2, 1, "reversed"
+    shown = tasks["category"].draw(2, 1)[::-1]
+    written = plain(tasks["category"], shown, query.value.text)
+    assert html.escape(written) in view.value and f"<b>{query.value.label}</b>" in view.value
+    task.value = "plurals"
+    assert query.value in tasks["plurals"].held_out
+    assert html.escape(plain(tasks["plurals"], [], query.value.text)) in view.value
+
+
+def test_the_loss_explorer_marks_what_the_loss_counts(tiny_models):
+    lm = tiny_models["llama"]
+    panel = l02_fine_tuning.loss_explorer({"before": lm, "after": lm}, TASK, EXAMPLES[:3])
+    choice, view = panel.children
+    for i, encoded in enumerate(encode_examples(lm, TASK, EXAMPLES[:3])):
+        choice.index = i
+        numbers = re.findall(r"<span style='color:(#\w+)'>([\d.]+)<br>([\d.]+)</span>", view.value)
+        assert [float(first) for _, first, _ in numbers] == pytest.approx(
+            token_losses(lm, encoded).tolist(), abs=0.06
+        )
+        assert all(first == second for _, first, second in numbers)
+        counted = [colour == "#D55E00" for colour, *_ in numbers]
+        assert counted == [i >= encoded.start for i in range(1, len(encoded.tokens))]
+    assert "live notebook" in repr(panel)
+
+
+def test_the_comparison_explorer_tells_the_paired_difference():
+    panel = l03_same_examples.comparison_explorer({"job": RESULTS})
+    _, first, second, shots, view = panel.children
+    assert (first.value, second.value, shots.value) == ("lora", "in-context", 8)
+    assert str(compare.difference(RESULTS, "lora", "in-context", shots=8)) in view.value
+    assert re.findall(r"title='([\d.]+)'", view.value) == ["0.50", "0.75", "0.25", "0.00"]
+    second.value = "zero-shot"
+    assert "mean 0.25" in view.value
+    shots.value, second.value = 32, "in-context"
+    assert "hold nothing of shots 32" in view.value
+
+
+def test_the_cost_explorer_follows_the_learners_prices():
+    panel = l04_costs.cost_explorer()
+    *controls, view = panel.children
+    fields = {control.description: control for control in controls}
+    assert "Example numbers" in view.value and "live notebook" in repr(panel)
+    fields["queries a day"].value, fields["demonstrations"].value = 100, 10
+    fields["tokens each"].value = 40
+    given = {"price of a million tokens": 2, "price of a GPU hour": 3, "GPU hours of training": 2}
+    given |= {"share of it for kept tokens": 0.25, "GPU hours of serving a day": 10}
+    for name, value in given.items():
+        fields[name].value = value
+    rows = re.findall(r"<td>([^<]*)</td>" * 4, view.value)
+    assert rows == [
+        ("prompt, read anew", "0", "0.9", "2.70"),
+        ("prompt, kept ★", "0.0008", "0.3", "0.90"),
+        ("weights", "6", "300", "906.00"),
+    ]
+    assert view.value.count("never cheaper") == 2
+    fields["queries a day"].value = 1_000_000
+    assert "weights ★" in view.value
+    assert "prompt, kept: cheaper from query 22,219 on, after 0.0 days" in view.value
+
+
+def test_the_fault_explorer_shows_the_faulty_prompt(tiny_models):
+    task = load_task("category")
+    panel = l06_misleading.fault_explorer(tiny_models["llama"], task, shots=3)
+    fault, seed, order, query, view = panel.children
+    fault.value, seed.value, order.value = "no mark before label", 2, "reversed"
+    drawn = task.draw(3, 2)[::-1]
+    written = "".join(f"{e.text} {e.label}\n" for e in drawn)
+    assert f"{written}{query.value.text} -&gt;</pre>" in view.value
+    assert f"<b>{query.value.label}</b>" in view.value
+    assert all(repr(label) in html.unescape(view.value) for label in task.labels)
+
+
+def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny_models):
+    known = facts.draw(load_rows("invented_facts"), 4, 0)
+    lm, shown = tiny_models["llama"], facts.statements(known)
+    panel = l05_memory.recall_explorer({"untaught": (lm, []), "prompt": (lm, shown)}, known)
+    fact, asked, view = panel.children
+    assert list(fact.options) == [fact["id"] for fact in known]
+    fact.value, asked.value = known[2]["id"], "reversed"
+    text = html.unescape(view.value)
+    assert known[2]["reversed"] in text and f"<b>{known[2]['reversed_answer']}</b>" in text
+    shares = [float(n) for n in re.findall(r"<td>(\d\.\d{3})</td>", text)]
+    question, answers = facts.question(known[2], "reversed")
+    assert answers == [known[2]["reversed_answer"], *known[2]["reversed_distractors"]]
+    for i, prompt in enumerate(([], shown)):
+        scores = score_options(lm, facts.TASK, prompt, [question], [answers])
+        assert shares[4 * i : 4 * i + 4] == pytest.approx(softmax(scores[0]), abs=1e-3)
+
+
+def test_the_letter_explorer_shows_what_was_written_and_what_it_breaks():
+    cells, rows = {"plain": ("t", "nothing"), "shown": ("t", "demonstrations")}, []
+    for d in range(2):
+        asked = letters.asked(letters.draw(d))
+        right = [letters.write(doctor, note) for doctor, note in asked]
+        for prompt, said in (("nothing", ["Dear all"] * len(asked)), ("demonstrations", right)):
+            row = {"way": "t", "prompt": prompt, "draw": d, "seed": 0, "measure": "both"}
+            rows.append(row | {"said": json.dumps(said)})
+    panel = l08_clinic.letter_explorer(pd.DataFrame(rows), cells)
+    doctor, note, view = panel.children
+    assert len(doctor.options) == 2 * letters.DOCTORS
+    doctor.index, note.value = 3, 2
+    visit = letters.draw(1)[1]
+    text = html.unescape(view.value)
+    assert str(visit.notes[1]) in text and visit.demonstrations[2].label in text
+    assert text.count(letters.write(visit.doctor, visit.notes[1])) == 2  # right, and written
+    assert "<td>Dear all</td><td>✗ opening, wording, order" in text
+    assert text.count("✓ all rules kept") == 2
+
+
+def test_the_use_explorer_shows_each_way_and_what_it_breaks():
+    def item(name: str) -> uses.Item:
+        written = {"prompt": f"{name} by prompt", "weights": f"<{name}> by weights"}
+        kept = {"prompt": {"short": True}, "weights": {"short": False, "calm": True, "sign": False}}
+        return uses.Item(f"{name} asked", f"{name} wanted", written, kept)
+
+    items = {"mail": [item("a"), item("b")], "codes": [item("c")]}
+    panel = uses.use_explorer(items)
+    use, number, view = panel.children
+    number.value = 2
+    text = html.unescape(view.value)
+    assert "b asked" in text and "<td>b wanted</td>" in text and "a asked" not in text
+    assert "<td>b by prompt</td><td>✓ all kept</td>" in text
+    assert "&lt;b&gt; by weights</td><td>✗ short, sign</td>" in view.value
+    use.value = "codes"
+    assert number.value == number.max == 1 and "c asked" in view.value
+
+
+def test_the_head_explorer_shades_what_a_head_looks_at(tiny_models):
+    lm, task = tiny_models["llama"], load_task("antonyms")
+    panel = l09_inside.head_explorer(lm, {"antonyms": task}, (1, 2))
+    _, shots, _, query, layer, head, view = panel.children
+    shots.value, query.value = 1, 3
+    text = plain(task, task.draw(1, 0), task.held_out[3].text)
+    tokens = encode(lm.tokenizer, text)
+    for layer.value, head.value in ((1, 2), (2, 0)):
+        shares = heads.attention(lm, tokens)[layer.value, head.value, -1]
+        shades = re.findall(r"rgba\(213,94,0,([\d.]+)\)", view.value)
+        assert [float(shade) for shade in shades] == pytest.approx(shares.tolist(), abs=0.006)
+    assert "live notebook" in repr(panel)
+
+
+def test_the_decision_explorer_shows_what_the_function_decides():
+    leads = dict.fromkeys(l10_decision.MISSING, compare.Interval(0.3, 0.2, 0.4))
+    known = l10_decision.Measured(
+        leads, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000
+    )
+    panel = l10_decision.decision_explorer(known)
+    *controls, view = panel.children
+    assert "<b>fine-tune</b>" in view.value and "03_same_examples_two_ways.ipynb" in view.value
+    controls[5].value = "a skill"
+    controls[0].value = 200
+    assert "<b>TF-IDF first</b>" in view.value
+    controls[5].value = "a code and a style"
+    assert "<b>both</b>" in view.value and "08_better_together.ipynb" in view.value
+    controls[4].value = False
+    assert "<b>kept prompt</b>" in view.value
+    controls[3].value = 1000
+    assert "<b>prompt</b>" in view.value and "do not fit" in view.value
+    controls[1].value, controls[2].value = 3, 7
+    controls[4].value, controls[5].value = True, "a style"
+    job = l10_decision.Job(*(control.value for control in controls))
+    for reason in l10_decision.decide(job, known).reasons:
+        assert html.escape(reason.text) in view.value
+    assert repr(panel) == "An explorer of decisions, in a live notebook."

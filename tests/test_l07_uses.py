@@ -1,0 +1,139 @@
+"""The four uses side by side: stored texts are put beside the right items, and marked again."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.compare import bits, scored
+from helpers.data import load_rows
+from lessons import codes, letters, replies, styles
+from lessons import l07_uses as uses
+
+WAYS = {use: dict(zip(("prompt", "weights"), ways, strict=True)) for use, ways in uses.FEW.items()}
+BAD = "nothing of use"
+
+
+def support(draws: int) -> pd.DataFrame:
+    """The prompt writes the shop's own replies, the weights nonsense."""
+    rows = [
+        {"draw": d, "way": way, "id": row["id"], "kind": row["kind"], "written": said}
+        | {"right": bits(replies.marks(row, said).values())}
+        for d in range(draws)
+        for row in load_rows("support_replies")
+        if row["split"] == "held_out"
+        for way, said in zip(uses.FEW["U1 support desk"], (row["reply"], BAD), strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def mail(draws: int) -> pd.DataFrame:
+    known, every, rows = load_rows("emails"), load_rows("styles"), []
+    for d in range(draws):
+        for way in uses.FEW["U2 e-mails"]:
+            for style in uses.wanted(uses.ARMS[way], every, d):
+                taught = styles.part(every, "taught")
+                place = taught.index(style) if style in taught else 0
+                asked = uses.due(known, place, d)
+                good = [email["replies"][style["style"]] for email in asked]
+                said = good if "prompt" in way else [BAD] * len(asked)
+                row = {"draw": d, "way": way, "style": style["style"]}
+                rows += [row | marks for marks in styles.marked(style["rules"], said, asked)]
+    return pd.DataFrame(rows)
+
+
+def writers(draws: int) -> pd.DataFrame:
+    rows = []
+    for d, writer in enumerate(styles.part(load_rows("writers"), "measure")[:draws]):
+        _, asked = uses.session(writer, d)
+        for way in ("prompt", "weights"):
+            for n in (4, 8):
+                good = way == "prompt" and n == 8
+                said = [one["message"] if good else BAD for one in asked]
+                row = {"draw": d, "way": way, "earlier": n}
+                rows += [row | marks for marks in styles.marked(writer["rules"], said, asked)]
+    return pd.DataFrame(rows)
+
+
+def clinic(draws: int) -> pd.DataFrame:
+    words, asked = letters.load().codes, codes.questions()
+    rows = []
+    for d in range(draws):
+        for way in uses.FEW["U3 clinic's codes"]:
+            said = [words[note.code] if "prompt" in way else BAD for note in asked]
+            right = [
+                letters.codes_right(note.code, text) for note, text in zip(asked, said, strict=True)
+            ]
+            rows.append({"draw": d, "way": way, "said": json.dumps(said)} | scored(right))
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def results():
+    return dict(zip(uses.FEW, (support(2), mail(2), clinic(2), writers(2)), strict=True))
+
+
+@pytest.mark.parametrize("draw", [0, 1])
+def test_every_text_stands_beside_its_own_item(results, draw):
+    found = uses.items(results, draw)
+    assert list(found) == list(uses.FEW)
+    assert [len(some) for some in found.values()] == [40, 4, len(codes.questions()), 4]
+    for use, some in found.items():
+        for item in some:
+            prompt, weights = WAYS[use]["prompt"], WAYS[use]["weights"]
+            assert item.written == {prompt: item.wanted, weights: BAD}
+            assert all(item.kept[prompt].values()), (use, item)
+            assert not all(item.kept[weights].values())
+
+
+def test_another_draw_has_other_texts(results):
+    one, other = uses.items(results, 0), uses.items(results, 1)
+    for use in ("U2 e-mails", "U4 writer's tone"):
+        assert {item.wanted for item in one[use]} != {item.wanted for item in other[use]}
+
+
+@pytest.mark.parametrize("facts", [False, True])
+@pytest.mark.parametrize("use", list(uses.FEW))
+def test_all_right_is_paired(results, use, facts):
+    ways = list(uses.FEW[use])
+    first = uses.all_right(results, use, *ways, facts=facts)
+    second = uses.all_right(results, use, *ways[::-1], facts=facts)
+    assert first.shape == second.shape and first.shape[0] == 2
+    assert first.all() and not second.any()
+
+
+def test_facts_are_asked_for_where_they_are_wanted(results):
+    table = results["U1 support desk"].copy()
+    lost = bits(check != "item" for check in replies.CHECKS)
+    table["right"] = lost
+    ways = uses.FEW["U1 support desk"]
+    changed = results | {"U1 support desk": table}
+    assert uses.all_right(changed, "U1 support desk", *ways).all()
+    assert not uses.all_right(changed, "U1 support desk", *ways, facts=True).any()
+
+
+@pytest.mark.parametrize("use", ["U1 support desk", "U3 clinic's codes"])
+def test_draws_that_one_way_lacks_are_left_out(results, use):
+    ways, table = uses.FEW[use], results[use]
+    fewer = table[(table["draw"] == 1) | (table["way"] == ways[0])]
+    kept = uses.all_right(results | {use: fewer}, use, *ways)
+    assert kept.shape[0] == 1
+    np.testing.assert_array_equal(kept, uses.all_right(results, use, *ways)[1:])
+
+
+def test_tickets_are_read_back_with_what_was_written(results):
+    found = uses.tickets_and_replies(results["U1 support desk"], "prompt, 8", ["odd"])
+    odd = [row for row in load_rows("support_replies") if row["kind"] == "odd"]
+    assert found == [(row["ticket"], row["reply"]) for row in odd] * 2
+
+
+def test_a_way_that_depends_on_the_draw_is_told_from_one_that_does_not():
+    items = np.arange(20)
+    uneven = np.array([items < n for n in (2, 18, 4, 16, 2, 18, 6, 14)])
+    even = np.array([items < n for n in (10, 11, 9, 10, 10, 11, 9, 10)])
+    mean, low, high = uses.spread_gap(uneven, even)
+    expected = uneven.mean(1).std(ddof=1) - even.mean(1).std(ddof=1)
+    assert mean == pytest.approx(expected) and 0 < low < mean < high
+    assert uses.spread_gap(even, uneven)[0] == pytest.approx(-expected)
+    assert uses.spread_gap(even, even) == (0, 0, 0)  # the same draws are resampled in both

@@ -1,0 +1,375 @@
+"""The clinic: letters are scored by their rules, and no doctor of the test was trained on."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_word_pairs import card
+
+from helpers import adapters, finetune, teaching
+from helpers.compare import read, right
+from helpers.data import Example
+from helpers.finetune import encode_examples
+from helpers.model import ModelError
+from helpers.prompts import plain
+from helpers.study import carry_out
+from lessons import codes, letters, matrices
+from lessons import l08_clinic as clinic
+from lessons.letters import CASES, HOUSE, ORDERS, OWN, Note, draw, load, write
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+NOTE = Note("Ames", "B4", "warm drinks")
+DOCTOR = {
+    "opening": "Hello {name}:",
+    "finding": "I found {finding}",
+    "order": "plan first",
+    "mark": " -",
+    "case": "as usual",
+    "ending": "({doctor})",
+    "doctor": "Holt",
+}
+LETTER = "Hello Ames: warm drinks - I found a dry cough. (Holt)"
+
+
+@pytest.fixture
+def tiny(make_tiny):
+    return make_tiny("llama", max_position_embeddings=8192)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Trainings and letters of a few tokens; the codes are learned from eight notes."""
+    monkeypatch.setattr(clinic, "ROWS", 4)
+    monkeypatch.setattr(clinic, "UNLABELLED", 4)
+    monkeypatch.setattr(clinic, "CHECKPOINTS", (0, 1, 2))
+    monkeypatch.setattr(letters, "LETTER_TOKENS", 4)
+    monkeypatch.setattr(codes, "SEEN", 8)
+    eight = replace(codes.load_task(), train=codes.load_task().train[:8])
+    monkeypatch.setattr(codes, "load_task", lambda: eight)
+    monkeypatch.setattr(clinic, "house_letters", lambda: [letters.example(HOUSE, NOTE)] * 20)
+
+
+# The data
+
+
+def test_the_data_is_what_the_card_says():
+    known = load()
+    sizes = {split: len(notes) for split, notes in known.notes.items()}
+    assert len(known.codes) == 16 and sizes == {"train": 240, "dev": 32, "test": 80}
+    everyone = [note for notes in known.notes.values() for note in notes]
+    assert {note.code for note in everyone} == set(known.codes)
+    assert len({note.plan for note in everyone}) == len(everyone)
+    assert not any(code in note.plan for note in everyone for code in known.codes)
+    phrases = list(known.codes.values())
+    assert not any(a in b for a in phrases for b in phrases if a != b)
+    assert not any(phrase in note.plan for note in everyone for phrase in phrases)
+
+
+def test_values_of_a_style_belong_to_one_split():
+    for feature, by_split in load().styles.items():
+        values = [value for some in by_split.values() for value in some]
+        assert len(set(values)) == len(values), feature
+        assert feature == "mark" or all("{" in v for v in values) == (feature != "doctor")
+
+
+def test_doctors_of_the_test_open_and_end_as_none_in_training():
+    trained, seen = load().styles, set()
+    for seed in range(20):
+        doctors = [visit.doctor for visit in draw(seed)]
+        for doctor in doctors:
+            assert all(doctor[feature] in trained[feature]["test"] for feature in OWN)
+            assert not any(doctor[feature] in trained[feature]["dev"] for feature in doctor
+                           if feature in trained)  # fmt: skip
+        seen |= {tuple(doctor.values()) for doctor in doctors}
+    assert len(seen) == 40
+    rng = np.random.default_rng(0)
+    learned = [letters.invent("train", rng) for _ in range(200)]
+    assert all(d[feature] in trained[feature]["train"] for d in learned for feature in trained)
+    assert {(d["order"], d["case"]) for d in learned} == {(o, c) for o in ORDERS for c in CASES}
+
+
+def test_no_demonstration_shows_a_code_that_is_asked():
+    for seed in range(10):
+        for visit in draw(seed):
+            told = {note.code for note in visit.notes}
+            shown = [example.text for example in visit.demonstrations]
+            assert len(shown) == letters.SHOTS and len(visit.notes) == letters.NOTES
+            assert not {text.rsplit(", ")[-1] for text in shown} & told
+            every = [example.text.rsplit(", ")[-1] for example in visit.every_code]
+            assert sorted(every) == sorted(load().codes)
+            assert not {str(n) for n in visit.notes} & {e.text for e in visit.every_code}
+    assert draw(3) == draw(3) != draw(4)
+
+
+# Letters and their rules
+
+
+def test_a_letter_has_its_doctors_features():
+    assert write(DOCTOR, NOTE) == LETTER
+    assert write(HOUSE, NOTE) == "Dear Ames, you have a dry cough; warm drinks. The clinic"
+    small = DOCTOR | {"case": "small letters"}
+    assert write(small, NOTE) == LETTER.lower()
+    assert write(DOCTOR | {"case": "name in capitals"}, NOTE).startswith("Hello AMES: warm")
+
+
+def test_style_is_right_whatever_the_finding():
+    assert letters.style_right(DOCTOR, NOTE, LETTER)
+    assert letters.style_right(DOCTOR, NOTE, LETTER.replace("a dry cough", "B4"))
+    assert not letters.style_right(DOCTOR, NOTE, LETTER.replace("a dry cough", ""))
+    assert not letters.style_right(DOCTOR, NOTE, LETTER.lower())
+    small = DOCTOR | {"case": "small letters"}
+    assert letters.style_right(small, NOTE, LETTER.lower())
+    assert not letters.style_right(small, NOTE, LETTER.lower().replace("a dry", "A dry"))
+
+
+def test_codes_are_right_whatever_the_style():
+    assert letters.codes_right(NOTE.code, "A DRY COUGH, nothing else")
+    assert not letters.codes_right(NOTE.code, "a dry cough and a stiff neck")
+    assert not letters.codes_right(NOTE.code, "B4")
+
+
+BROKEN = {
+    "opening": LETTER.replace("Hello", "Dear"),
+    "wording": LETTER.replace("I found", "it is"),
+    "order": "Hello Ames: I found a dry cough - warm drinks. (Holt)",
+    "mark": LETTER.replace(" -", ";"),
+    "capitals": LETTER.replace("Ames", "AMES"),
+    "sign-off": LETTER.replace("(Holt)", "Holt"),
+    "plan": LETTER.replace("warm", "cold"),
+    "code": LETTER.replace("dry cough", "sore throat"),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_each_rule_sees_what_breaks_it(rule):
+    assert all(letters.rules(DOCTOR, NOTE, LETTER).values())
+    kept = letters.rules(DOCTOR, NOTE, BROKEN[rule])
+    assert list(kept) == list(BROKEN) and not kept[rule]
+    assert letters.style_right(DOCTOR, NOTE, BROKEN[rule]) == (rule == "code")
+
+
+def test_all_rules_are_kept_by_every_doctors_own_letter():
+    for seed in range(20):
+        for doctor, note in letters.asked(draw(seed)):
+            letter = write(doctor, note)
+            assert all(letters.rules(doctor, note, letter).values()), (doctor, letter)
+            assert letters.style_right(doctor, note, letter)
+
+
+def test_both_are_right_where_codes_and_style_are():
+    visit = letters.Visit(DOCTOR, [], [], [NOTE] * 4)
+    said = [LETTER, BROKEN["code"], BROKEN["mark"], "nothing"]
+    assert letters.letters_right([visit], said) == {
+        "codes": [True, False, True, False],
+        "style": [True, True, False, False],
+        "both": [True, False, False, False],
+    }
+
+
+# What is trained on, and what stands in the prompt
+
+
+def test_a_row_of_training_reads_like_a_prompt_and_counts_all_but_its_first_note(tiny):
+    (own, *_) = doctors = clinic.by_doctor(0)
+    row = clinic.in_one_row(own)
+    assert len(doctors) == clinic.ROWS and {len(some) for some in doctors} == {letters.SHOTS + 1}
+    assert plain(letters.TASK, [row], "X") == plain(letters.TASK, own, "X")
+    (encoded,) = encode_examples(tiny, letters.TASK, [row])
+    learned = tiny.tokenizer.decode(encoded.tokens[encoded.start :])
+    assert learned.lstrip().startswith(own[0].label) and learned.endswith(own[-1].label + "\n")
+    assert doctors == clinic.by_doctor(0) != clinic.by_doctor(1)
+
+
+def test_the_house_style_is_one():
+    told = clinic.house_letters()
+    assert len(told) == 240 and all(e.label.startswith("Dear ") for e in told)
+    assert all(e.label.endswith("The clinic") for e in told)
+
+
+def test_each_prompt_shows_what_it_says(tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        letters, "generate", lambda lm, prompts, n: asked.extend(prompts) or prompts
+    )
+    (visit, _) = draw(0)
+    for prompt in letters.PROMPTS:
+        letters.write_letters(tiny, [visit], prompt)
+    book, n = letters.codebook(), letters.NOTES
+    nothing, few, both, every = (asked[i * n] for i in range(4))
+    assert nothing == f"{visit.notes[0]} =>"
+    assert few.endswith(nothing) and few.count("=>") == letters.SHOTS + 1
+    assert both == book + few and book.count("\n") == 16
+    assert every.count("=>") == 17 and every.endswith(nothing)
+
+
+# Training and measuring
+
+
+def test_trainings_begin_with_the_codes_and_take_as_many_letters(tiny, quick, monkeypatch):
+    began, taken = [], {}
+    first, go_on = clinic.teach, clinic.go_on
+
+    def teach(lm, task, way, seed, examples):
+        began.append((seed, len(examples), way.recipe))
+        return first(lm, task, way, seed, examples)
+
+    def then(lm, examples, batch, seed):
+        taken[kind] = [e.label for e in examples], batch
+        return go_on(lm, examples, batch, seed)
+
+    monkeypatch.setattr(clinic, "teach", teach)
+    monkeypatch.setattr(clinic, "go_on", then)
+    for kind in ("house style", "many styles", "many styles, shown"):
+        moved = matrices.change(clinic.train(tiny, kind, 5), tiny)["relative"]
+        assert moved.max() > 0
+    assert began == [(5, 8, codes.CODES)]  # once for all three
+    alone, shown = (taken[kind] for kind in ("many styles", "many styles, shown"))
+    assert len(alone[0]) == clinic.ROWS * 4 == 4 * len(shown[0]) and alone[1] == 4 * shown[1]
+    assert all(letter in shown[0][i // 4] for i, letter in enumerate(alone[0]))
+    assert len(taken["house style"][0]) == 20
+
+
+def test_going_on_sees_every_example_once_at_a_falling_rate(tiny):
+    tuned = finetune.with_adapter(tiny, 2, 0)
+    letter = letters.example(DOCTOR, NOTE)
+    steps = list(clinic.go_on(tuned, [letter] * 5, 2, 0))
+    (one,) = encode_examples(tiny, letters.TASK, [letter])
+    assert [step["tokens"] for step in steps] == [n * len(one.tokens) for n in (2, 2, 1)]
+    rates = [step["lr"] for step in steps]
+    assert rates == pytest.approx([clinic.RATE, clinic.RATE * 2 / 3, clinic.RATE / 3])
+    assert steps[-1]["loss"] < steps[0]["loss"]
+
+
+def test_the_first_training_is_the_stored_one(tiny, quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
+    with pytest.raises(ModelError, match="holds no adapter"):
+        clinic.taught(tiny, "many styles, shown", 0)
+    made = clinic.train(tiny, "many styles, shown", 0)
+    adapters.save(made, tmp_path / "clinic_shown", half=True)
+    monkeypatch.setattr(clinic, "train", None)  # nothing is trained any more
+    loaded = clinic.taught(tiny, "many styles, shown", 0)
+    moved = matrices.change(made, tiny)["relative"].to_numpy()
+    assert np.allclose(matrices.change(loaded, tiny)["relative"], moved, rtol=2e-3)
+    assert clinic.taught(tiny, "untaught", 0) is tiny
+
+
+def test_an_adapter_is_made_where_it_is_wanted(tiny, quick, tmp_path):
+    clinic.MADE["clinic_shown"].write(tiny, tmp_path / "new")
+    assert adapters.load(tiny, tmp_path / "new").name.endswith("LoRA")
+    assert clinic.MADE["clinic_shown"].place == "adapters/clinic_shown"
+
+
+def test_the_two_by_two_is_measured_and_goes_on(tiny, quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(clinic, "SEEDS", {"untaught": 1, "many styles": 2})
+    out = tmp_path / "clinic.csv"
+    table = carry_out(clinic.clinic_study(tiny, 2), tiny, out)
+    assert len(table) == 2 * 3 * (4 + 2 * 2)
+    assert set(table.right.str.len()) == {letters.DOCTORS * letters.NOTES}
+    said = json.loads(table[table.measure == "both"].said.iloc[0])
+    assert len(said) == letters.DOCTORS * letters.NOTES
+    assert len(carry_out(clinic.clinic_study(tiny, 2), tiny, out)) == len(table)
+    both = right(read(out), measure="both", way="many styles", prompt="nothing", seed=0)
+    assert both.shape == (2, letters.DOCTORS * letters.NOTES)
+
+
+def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, monkeypatch, tmp_path):
+    monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
+    made = clinic.train(tiny, "many styles, shown", 0)
+    adapters.save(made, tmp_path / "clinic_shown")
+    learned = []
+    train_on = clinic.train_on
+
+    def spy(lm, pairs, *more):
+        learned.extend(pairs)
+        return train_on(lm, pairs, *more)
+
+    monkeypatch.setattr(clinic, "train_on", spy)
+    rows = clinic.distil(tiny, 0)
+    own, _ = draw(0)
+    notes = [note for note in load().notes["train"] if str(note) in {p.text for p in learned}]
+    assert len(notes) == len(learned) == 4
+    assert not {p.label for p in learned} & {write(own.doctor, note) for note in notes}
+    assert [(r["steps"], r["doctor"], r["prompt"]) for r in rows[::3]] == [
+        (0, "own", "demonstrations"),
+        *((n, who, what) for n in (0, 1, 2)
+          for who, what in (("own", "nothing"), ("other", "demonstrations"))),
+    ]  # fmt: skip
+
+
+# The codes alone
+
+
+def test_every_way_of_the_codes_is_asked_the_same(tiny, monkeypatch, tmp_path):
+    few = {name: way for name, way in codes.WAYS.items() if way.trained < 17}
+    monkeypatch.setattr(codes, "WAYS", {n: replace(w, passes=1) for n, w in few.items()})
+    monkeypatch.setattr(codes, "questions", lambda: load().notes["test"][:2])
+    table = carry_out(codes.codes_study(tiny, 2), tiny, tmp_path / "codes.csv")
+    assert table.groupby("way").draw.nunique().to_dict() == {
+        name: min(2, codes.DRAWS.get(name, 2)) for name in few
+    }
+    assert set(table.right.str.len()) == {2}
+
+
+def test_the_codes_are_asked_of_two_test_notes_each():
+    asked = codes.questions()
+    assert len(asked) == 32 and set(asked) <= set(load().notes["test"])
+    assert sorted(note.code for note in asked)[:3] == ["B4", "B4", "C7"]
+
+
+def test_an_answer_is_right_where_it_has_the_codes_words_and_no_others():
+    example = Example(str(NOTE), load().codes[NOTE.code])
+    marks = codes.load_task().marks
+    assert marks(example, "It is A DRY COUGH") == {"answers": True}
+    assert marks(example, "a dry cough and a stiff neck") == {"answers": False}
+
+
+def test_the_codebook_stands_where_the_way_says(tiny):
+    book = letters.codebook()
+    told = {"zero-shot": ("", 0), "prompt, 8": ("", 8), "codebook in the prompt": (book, 0)}
+    told |= {"codebook, 4 shown": (book, 4), "prompt, 64": ("", 64)}
+    for name, (instruction, shown) in told.items():
+        taught = codes.taught(tiny, name, 0)
+        assert taught.task.instruction == instruction and len(taught.demonstrations) == shown
+
+
+def test_the_weights_are_taught_what_the_way_says(tiny, monkeypatch):
+    learned = {}
+
+    def spy(lm, task, drawn, recipe, *more):
+        learned[name] = len(drawn), recipe.passes * len(drawn), recipe.rate
+        return finetune.Tuned(lm, pd.DataFrame(columns=finetune.COLUMNS))
+
+    monkeypatch.setattr(teaching, "tune", spy)
+    for name in ("weights, 8", "codebook in the weights", "weights, 64", "weights, 240"):
+        codes.taught(tiny, name, 0)
+    assert [seen for seen, *_ in learned.values()] == [8, 16, 64, 240]
+    assert [shown for _, shown, _ in learned.values()] == [128, 256, 448, 480]
+    assert {rate for *_, rate in learned.values()} == {3e-3}
+    assert [example.text for example in codes.codebook_lines()] == list(load().codes)
+
+
+def test_rules_kept_are_those_of_the_rows_doctor():
+    own, other = draw(2)
+    rows = []
+    for doctor, visit in (("own", own), ("other", other)):
+        said = [write(visit.doctor, note) for note in visit.notes]
+        said[1] = "nothing"
+        row = {"draw": 2, "doctor": doctor, "measure": "both", "said": json.dumps(said)}
+        rows += [row, row | {"measure": "style", "said": ""}]
+    table = pd.DataFrame(rows)
+    for doctor in ("own", "other"):
+        kept = letters.rules_kept(table[table.doctor == doctor])
+        assert list(kept) == list(BROKEN)
+        assert kept["sign-off"].tolist() == [[True, False, True, True, True]]
+    both = pd.DataFrame([rows[0] | {"said": json.dumps(json.loads(rows[0]["said"]) * 2)}])
+    assert letters.rules_kept(both.drop(columns="doctor"))["code"].shape == (1, 10)
+
+
+def test_the_cards_count_right_and_the_stored_adapters_are_small():
+    rows = (clinic.DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
+    assert f"{len(rows)} rows" in card("clinic_notes.jsonl")["Size"]
+    stored = [clinic.ADAPTERS / name / adapters.ADAPTER for name in clinic.STORED.values()]
+    assert all(f"`{path.parent.name}`" in card("adapters/")["What"] for path in stored)
+    assert 0 < sum(path.stat().st_size for path in stored) <= 6_000_000

@@ -1,0 +1,454 @@
+"""Heads are seen and silenced, states are read and put in, and an adapter's directions counted."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers import finetune, model
+from helpers.compare import right
+from helpers.data import Example, Task, load_task
+from helpers.prompts import encode, plain
+from helpers.teaching import Taught
+from lessons import facts, heads, matrices, states
+from lessons import l09_inside as inside
+
+TASK = Task("opposites", "{text} -> {label}\n", (), ())
+EXAMPLES = [Example("hot", "cold"), Example("up", "down"), Example("cold", "hot")]
+TEXTS = ["hot -> cold", "a cold hot cold hot line"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def tiny(tiny_models):
+    return tiny_models["llama"]
+
+
+@pytest.fixture(params=["llama", "gpt2", "qwen2"])
+def each(request, tiny_models):
+    return tiny_models[request.param]
+
+
+def refused(work, *told):
+    """`work` raises a ValueError of one sentence that tells all this."""
+    with pytest.raises(ValueError, match=re.escape(told[0])) as caught:
+        work()
+    assert all(part in str(caught.value) for part in told)
+    assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
+
+
+def rows(lm, texts=TEXTS):
+    return [encode(lm.tokenizer, text) for text in texts]
+
+
+# Heads
+
+
+def test_every_architecture_shows_its_layers_heads_and_projections(each):
+    assert len(heads.layers(each)) == len(heads.projections(each)) == 3
+    assert heads.heads(each) == [(layer, head) for layer in range(3) for head in range(4)]
+
+
+def test_a_model_without_attention_says_so(make_tiny):
+    mamba = make_tiny("mamba", attention="eager")
+    refused(lambda: heads.projections(mamba), "mamba cannot be looked into", "o_proj")
+    refused(lambda: heads.attention(mamba, [1, 2]), "mamba cannot be looked into")
+
+
+def test_a_model_with_an_adapter_has_the_same_heads(tiny):
+    tuned = finetune.with_adapter(tiny, rank=2, seed=0)
+    assert heads.heads(tuned) == heads.heads(tiny)
+    tokens = rows(tiny)[0]
+    np.testing.assert_allclose(
+        heads.attention(tuned, tokens), heads.attention(tiny, tokens), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_an_ablated_head_is_a_projection_without_its_slice(make_tiny, kind):
+    lm, chosen = make_tiny(kind), [(0, 1), (2, 3), (2, 0)]
+    prompts = rows(lm)
+    with heads.ablated(lm, chosen):
+        silenced = states.scores(lm, prompts)
+    assert not torch.allclose(silenced, states.scores(lm, prompts), atol=1e-2)
+    with torch.no_grad():
+        for layer, head in chosen:
+            weight = heads.projections(lm)[layer].weight
+            weight = weight.T if kind == "gpt2" else weight  # gpt2 keeps it turned round
+            weight[:, 8 * head : 8 * (head + 1)] = 0
+    torch.testing.assert_close(silenced, states.scores(lm, prompts), atol=1e-4, rtol=1e-4)
+
+
+def test_a_mean_stands_in_for_one_head_and_leaves_the_others(tiny):
+    means = torch.randn(3, 4, 8)
+    seen = {}
+
+    def watch(layer):
+        def hook(module, inputs):
+            seen[layer] = inputs[0].unflatten(-1, (4, 8)).clone()
+
+        return hook
+
+    with heads.hooks(heads.projections(tiny), watch):
+        states.scores(tiny, rows(tiny)[:1])
+    intact = dict(seen)
+    with heads.ablated(tiny, [(0, 2)], means), heads.hooks(heads.projections(tiny), watch):
+        states.scores(tiny, rows(tiny)[:1])
+    assert torch.equal(seen[0][0, :, 2], means[0, 2].expand(len(seen[0][0]), 8))
+    torch.testing.assert_close(seen[0][..., [0, 1, 3], :], intact[0][..., [0, 1, 3], :])
+
+
+def test_hooks_are_taken_off_also_after_an_error(tiny):
+    before = states.scores(tiny, rows(tiny))
+    with pytest.raises(RuntimeError, match="on purpose"), heads.ablated(tiny, heads.heads(tiny)):
+        raise RuntimeError("on purpose")
+    with pytest.raises(AttributeError), heads.hooks([*heads.layers(tiny), None], lambda i: print):
+        pass  # the second place takes no hook, so the first must lose its own
+    assert not any(part._forward_pre_hooks for part in tiny.model.modules())
+    assert torch.equal(before, states.scores(tiny, rows(tiny)))
+
+
+def test_a_head_that_is_not_there_is_refused(tiny):
+    for head in ((3, 0), (0, 4), (-1, 0)):
+        with pytest.raises(ValueError, match="has no head"), heads.ablated(tiny, [head]):
+            pass
+
+
+def test_the_mean_outputs_leave_the_first_token_out_and_weigh_every_other_alike(tiny):
+    seen = []
+
+    def watch(layer):
+        return lambda module, inputs: seen.append((layer, inputs[0][0, 1:]))
+
+    with heads.hooks(heads.projections(tiny), watch):
+        for text in rows(tiny):
+            states.scores(tiny, [text])
+    means = heads.mean_outputs(tiny, TEXTS)
+    for layer in range(3):
+        told = torch.cat([part for where, part in seen if where == layer]).mean(0)
+        torch.testing.assert_close(means[layer].flatten(), told, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_looks_back_only_and_sums_to_one(each):
+    tokens = rows(each)[1]
+    seen = heads.attention(each, tokens)
+    assert seen.shape == (3, 4, len(tokens), len(tokens))
+    np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-5)
+    assert np.triu(seen, 1).max() == 0
+    assert each.model.config._attn_implementation == "sdpa"
+
+
+def test_attention_is_put_back_also_after_an_error(tiny, monkeypatch):
+    weights = model.checksum(tiny.model), [id(weight) for weight in tiny.model.parameters()]
+    with pytest.raises(IndexError):
+        heads.attention(tiny, [10**6])  # no such token
+    assert tiny.model.config._attn_implementation == "sdpa"
+    assert weights == (
+        model.checksum(tiny.model),
+        [id(weight) for weight in tiny.model.parameters()],
+    )
+
+
+def test_random_tokens_come_twice_and_hold_nothing_special(tiny):
+    sequences = heads.repeated(tiny, 3, half=10, seed=1)
+    assert sequences.shape == (3, 20) and (sequences[:, :10] == sequences[:, 10:]).all()
+    assert not np.isin(sequences, tiny.tokenizer.all_special_ids).any()
+    assert all(len(set(row)) == 10 for row in sequences)
+    assert (sequences == heads.repeated(tiny, 3, half=10, seed=1)).all()
+    assert (sequences != heads.repeated(tiny, 3, half=10, seed=2)).any()
+
+
+def pattern(half: int, offset: int) -> np.ndarray:
+    """All attention goes `offset` tokens on from the earlier copy."""
+    seen = np.eye(2 * half)
+    for token in range(half, 2 * half):
+        seen[token] = 0
+        seen[token, token - half + offset] = 1
+    return seen
+
+
+def test_a_perfect_induction_head_scores_one_and_its_neighbours_nothing():
+    assert heads.induction_score(pattern(5, 1)) == 1
+    assert heads.induction_score(pattern(5, 0)) == 0  # looks at the copy itself
+    assert heads.induction_score(pattern(5, 2)) == 0
+    half = (pattern(5, 1) + pattern(5, 0)) / 2
+    np.testing.assert_allclose(heads.induction_score(np.stack([half, pattern(5, 1)])), [0.5, 1])
+
+
+def test_the_strongest_come_first_and_the_others_are_not_among_them():
+    scores = np.array([[0.1, 0.9, 0.3, 0.0], [0.2, 0.0, 0.0, 0.4], [0.0, 0.0, 0.1, 0.1]])
+    chosen = heads.strongest(scores, 0.3)
+    assert chosen == [(0, 1), (1, 3), (0, 2)]
+    for seed in range(20):
+        anywhere, same = (heads.others(scores, chosen, seed, by) for by in (False, True))
+        assert not set(chosen) & {*anywhere, *same}
+        assert len(set(anywhere)) == len(set(same)) == 3
+        assert sorted(layer for layer, _ in same) == [0, 0, 1]
+    assert len({tuple(heads.others(scores, chosen, seed, False)) for seed in range(20)}) > 5
+    many = [(0, head) for head in range(3)]
+    refused(lambda: heads.others(scores, many, 0, by_layer=True), "Too few heads")
+
+
+def test_losses_and_hits_are_the_models_own(tiny):
+    sequence = np.array([rows(tiny)[1]])
+    losses, right = heads.continues(tiny, sequence)
+    with torch.inference_mode():
+        told = tiny.model(torch.tensor(sequence)).logits[0].log_softmax(-1)
+    after = sequence[0, 1:]
+    np.testing.assert_allclose(losses[0], -told[range(len(after)), after], atol=1e-4)
+    assert (right[0] == (told[:-1].argmax(-1).numpy() == after)).all()
+
+
+def test_the_token_that_begins_the_repetition_is_in_neither_half():
+    first, second = heads.halves(np.arange(1, 8)[None])  # of 4 tokens twice, the first not told
+    assert first.tolist() == [[1, 2, 3]] and second.tolist() == [[5, 6, 7]]
+
+
+# States
+
+
+def test_prompt_and_first_token_are_those_of_the_whole_text(tiny):
+    prompts, answers = states.ask(tiny, TASK, EXAMPLES[:2], EXAMPLES[1:])
+    for prompt, answer, example in zip(prompts, answers, EXAMPLES[1:], strict=True):
+        whole = encode(tiny.tokenizer, plain(TASK, EXAMPLES[:2], example.text, example.label))
+        assert [*prompt, answer] == whole[: len(prompt) + 1]
+        assert tiny.tokenizer.decode(prompt).endswith("->")
+
+
+def test_a_start_is_put_before_demonstrations_and_question():
+    task = states.with_start("antonyms")
+    assert plain(task, [], "hot") == "\nhot ->" and task.train == load_task("antonyms").train
+
+
+def test_groups_of_one_length_hold_every_prompt_once():
+    groups = list(states.same_length([[1], [1, 2], [3], [1, 2, 3]]))
+    assert groups == [[0, 2], [1], [3]]
+
+
+def test_the_lens_ends_with_what_the_model_says(each):
+    prompts = rows(each)
+    told = states.read_out(each, states.states(each, prompts))
+    assert told.shape[:2] == (2, 4)
+    torch.testing.assert_close(told[:, -1], states.scores(each, prompts), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(told[:, 0], told[:, -1], atol=1e-2)
+
+
+def test_the_first_state_is_the_embedding(tiny):
+    prompt = rows(tiny)[0]
+    embedded = tiny.model.get_input_embeddings()(torch.tensor(prompt[-1]))
+    torch.testing.assert_close(states.states(tiny, [prompt])[0, 0], embedded)
+
+
+def test_through_the_lens_an_answer_has_its_chance_and_its_place(tiny):
+    prompts, answers = states.ask(tiny, TASK, EXAMPLES[:1], EXAMPLES[1:])
+    chances, places = states.through_lens(tiny, prompts, answers)
+    told = states.scores(tiny, prompts).numpy()
+    for i, answer in enumerate(answers):
+        assert chances[i, -1] == pytest.approx(told[i, answer], abs=1e-4)
+        assert places[i, -1] == (told[i] > told[i, answer]).sum()
+    assert chances.shape == places.shape == (2, 4)
+
+
+def test_a_head_that_scales_cannot_be_read_through_the_lens(make_tiny):
+    granite = make_tiny("granite", logits_scaling=8.0)
+    refused(lambda: states.through_lens(granite, rows(granite), [1, 2]), "granite cannot be looked")
+
+
+def test_the_own_state_put_back_changes_nothing_and_anothers_takes_over(each):
+    one, other = (states.states(each, [prompt])[0] for prompt in rows(each))
+    prompt = rows(each)[:1]
+    before, wanted = states.scores(each, prompt), states.scores(each, rows(each)[1:])
+    for layer in range(4):
+        with states.put_in(each, layer, one[layer]):
+            torch.testing.assert_close(states.scores(each, prompt), before, atol=1e-4, rtol=1e-4)
+    with states.put_in(each, 3, other[3]):  # behind the last layer nothing else is read
+        torch.testing.assert_close(states.scores(each, prompt), wanted, atol=1e-4, rtol=1e-4)
+    assert torch.equal(before, states.scores(each, prompt))
+
+
+def test_a_task_vector_is_the_mean_of_the_asked(tiny):
+    shown, asked = EXAMPLES[:1], EXAMPLES[1:]
+    prompts, _ = states.ask(tiny, TASK, shown, asked)
+    mean = states.states(tiny, prompts).mean(0)
+    torch.testing.assert_close(states.task_vector(tiny, TASK, shown, asked), mean)
+    alone = states.task_vector(tiny, TASK, shown, asked[:1])
+    with states.put_in(tiny, 2, alone[2]):  # the very prompt that it comes from
+        told = states.scores(tiny, prompts[:1])
+    torch.testing.assert_close(told, states.scores(tiny, prompts[:1]), atol=1e-4, rtol=1e-4)
+
+
+# What an adapter has added
+
+
+def test_directions_count_how_many_are_strong(tiny):
+    tuned = finetune.with_adapter(tiny, rank=4, seed=0)
+    strengths = {"q_proj": [3.0, 0, 0, 0], "k_proj": [2.0, 2, 2, 2], "v_proj": [1.0, 1, 0, 0]}
+    with torch.no_grad():
+        for name, part in tuned.model.named_modules():
+            strong = torch.tensor(strengths.get(name.split(".")[-1], [1.0, 0, 0, 0]))
+            if hasattr(part, "lora_A"):
+                thin, wide = part.lora_A["default"].weight, part.lora_B["default"].weight
+                thin.copy_(torch.linalg.qr(torch.randn_like(thin).T).Q.T)
+                wide.copy_(torch.linalg.qr(torch.randn_like(wide)).Q * strong)
+    found = matrices.directions(tuned).set_index(["layer", "matrix"])
+    assert len(found) == 3 * 7
+    for layer in range(3):
+        told = found.loc[layer]
+        assert told.loc["q_proj"].tolist() == pytest.approx([1, 1], abs=1e-4)
+        assert told.loc["k_proj"].tolist() == pytest.approx([0.25, 4], abs=1e-4)
+        assert told.loc["v_proj"].tolist() == pytest.approx([0.5, 2], abs=1e-4)
+
+
+def test_a_model_without_an_adapter_has_no_directions(tiny):
+    refused(lambda: matrices.directions(tiny), "has no adapter")
+
+
+# The stored results
+
+
+def test_the_ways_of_ablation_take_as_many_heads_and_never_the_same():
+    scores = np.zeros((3, 4))
+    found = inside.InductionHeads(scores, [(1, 0), (1, 1)], torch.zeros(3, 4, 8))
+    assert inside.without(found, inside.INTACT, 0) == []
+    assert inside.without(found, inside.INDUCTIVE, 0) == found.chosen
+    assert len(inside.without(found, inside.ANYWHERE, 0)) == 2
+    assert sorted(inside.without(found, inside.SAME_LAYERS, 0)) == [(1, 2), (1, 3)]
+
+
+def test_invented_words_stand_for_two_categories():
+    task = inside.invented()
+    assert len(task.labels) == 2 and not set(map(task.word, task.labels)) & set(task.labels)
+    assert {example.label for example in task.train} == set(task.labels)
+
+
+def test_a_draw_of_the_ablation_asks_the_same_in_every_way(make_tiny, monkeypatch):
+    wide = make_tiny("llama", max_position_embeddings=2048)
+    found = inside.InductionHeads(np.zeros((3, 4)), [(0, 0), (1, 2)], torch.zeros(3, 4, 8))
+    taught = Taught(facts.WEIGHTS, finetune.with_adapter(wide, 2, 0), facts.TASK, [])
+    monkeypatch.setattr(inside, "find", lambda lm: found)
+    monkeypatch.setattr(facts, "teach", lambda *given: taught)
+    monkeypatch.setattr(inside, "ITEMS", 2)
+    monkeypatch.setattr(inside, "FACTS", 4)
+    monkeypatch.setattr(inside, "ENGLISH", slice(0, 1))
+    plan = inside.ablation_study(wide, 1)
+    table = pd.DataFrame(plan.work(**plan.cells[0]))
+    asked = {way: list(rows["measure"]) for way, rows in table.groupby("way")}
+    assert asked[inside.INTACT][2:] == asked[inside.INDUCTIVE] == asked[inside.ANYWHERE]
+    assert asked[inside.INTACT][:2] == ["facts, untaught", "facts, untaught, written"]
+    assert {*inside.SKILLS, inside.INVENTED, "facts, prompt", "facts, weights"} <= set(
+        table.measure
+    )
+    losses = table[table.measure == "plain English"].set_index("way")["value"]
+    assert losses.nunique() == 4  # other heads, another loss
+    bits = right(table.assign(draw=0), measure="antonyms", way=inside.INTACT)
+    assert bits.shape == (1, 2)
+
+
+def test_the_layer_is_chosen_on_draws_of_their_own(tiny, monkeypatch):
+    best, asked = 2, []
+
+    def fake(lm, task, some, name, vector=None, layer=-1):
+        asked.append((task, name, layer, tuple(some)))
+        return {"way": name, "layer": layer, "value": float(layer == best), "right": "1"}
+
+    monkeypatch.setattr(inside, "carried", fake)
+    for name, value in {"TASKS": ("antonyms", "plurals"), "ITEMS": 2, "SHOTS": 1}.items():
+        monkeypatch.setattr(inside, name, value)
+    plan = inside.vectors_study(tiny, 2)
+    assert [cell["draw"] for cell in plan.cells] == [100, 100, 101, 101, 0, 0, 1, 1]
+    assert [row["layer"] for row in plan.work(draw=100, task="plurals")] == [0, 2]
+    asked.clear()
+    rows = plan.work(draw=0, task="antonyms")
+    assert [row["way"] for row in rows] == list(inside.VECTORS)
+    assert [row["layer"] for row in rows] == [best, best, -1, -1]
+    held_out = load_task("antonyms").held_out
+    chosen = [some for task, name, layer, some in asked if layer in (0, 2)][:-2]
+    assert chosen and not any(set(some) & set(held_out) for some in chosen)
+    assert set(asked[-1][3]) <= set(held_out)
+
+
+def test_carried_puts_the_vector_in(tiny, monkeypatch):
+    monkeypatch.setattr(states, "with_start", lambda name: TASK)
+    asked = EXAMPLES[:2]
+    prompts, answers = states.ask(tiny, TASK, [], asked)
+    bare = inside.carried(tiny, "any", asked, "zero-shot")
+    told = states.scores(tiny, prompts).argmax(1).tolist()
+    assert bare["right"] == "".join("01"[a == b] for a, b in zip(told, answers, strict=True))
+    # A state whose read-out is the first answer makes that answer the likeliest everywhere.
+    head = tiny.model.get_output_embeddings().weight
+    vector = head[answers[0]].detach().expand(4, -1) * 50
+    row = inside.carried(tiny, "any", asked, "vector", vector, 3)
+    assert row["layer"] == 3
+    with states.put_in(tiny, 3, vector[3]):
+        forced = states.scores(tiny, prompts).argmax(1).tolist()
+    assert len(set(forced)) == 1  # the state alone decides
+    assert row["right"] == "".join("01"[a == b] for a, b in zip(forced, answers, strict=True))
+
+
+def test_the_lens_is_asked_once_without_demonstrations(tiny, monkeypatch):
+    monkeypatch.setattr(inside, "ITEMS", 2)
+    plan = inside.lens_study(tiny, 3)
+    bare = [cell for cell in plan.cells if cell["shots"] == 0]
+    assert len(bare) == len(inside.TASKS) and len(plan.cells) == 4 * len(bare)
+    rows = plan.work(**bare[0])
+    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert all(len(row["right"]) == 2 for row in rows)
+
+
+def test_what_is_lost_is_paired_by_draw_and_question():
+    def rows(way, *bits):
+        return [
+            {"draw": draw, "measure": "antonyms", "way": way, "right": answers}
+            for draw, answers in enumerate(bits)
+        ]
+
+    # The rows of one way stand in another order: draws are matched by their number.
+    table = pd.DataFrame(rows(inside.INTACT, "1111", "1100") + rows("less", "1100", "1000")[::-1])
+    middle, low, high = inside.lost(table, "antonyms", "less")
+    assert middle == pytest.approx(-3 / 8) and low <= middle <= high <= 0
+    assert inside.lost(table, "antonyms", inside.INTACT) == (0, 0, 0)
+
+
+def test_what_is_learned_is_paired_and_asked_with_all_heads_at_work():
+    bits = {"prompt": ("11", "10"), "untaught": ("10", "00")}
+    table = pd.DataFrame(
+        [
+            {"draw": draw, "measure": f"facts, {where}", "way": way, "right": answers}
+            for way in inside.WAYS[:2]
+            for where, draws in bits.items()
+            for draw, answers in enumerate(draws if way == inside.INTACT else ("00", "00"))
+        ]
+    )
+    assert inside.learned(table, "prompt")[0] == 0.5
+
+
+def test_first_places_are_told_by_layer_for_all_tasks_together():
+    table = pd.DataFrame(
+        [
+            {"draw": draw, "task": task, "shots": shots, "layer": layer, "right": bits}
+            for task, shots, layer, bits in (
+                ("antonyms", 8, 0, "0001"),
+                ("antonyms", 8, 1, "0111"),
+                ("antonyms", 0, 0, "1111"),
+                ("plurals", 8, 0, "0111"),
+                ("plurals", 8, 1, "1111"),
+            )
+            for draw in (0, 1)
+        ]
+    )
+    found = inside.in_first_place(table, 8, [0, 1])
+    assert [found[layer][0] for layer in (0, 1)] == [0.5, 0.875]
+
+
+def test_the_draws_that_chose_the_layer_do_not_count():
+    table = pd.DataFrame(
+        [
+            {"draw": draw, "task": "antonyms", "way": name, "layer": 2, "right": bits}
+            for name in inside.VECTORS
+            for draw, bits in ((100, "1111"), (0, "0001"), (1, "0011"))
+        ]
+    )
+    found = inside.reached(table)
+    assert [found[name]["antonyms"][0] for name in inside.VECTORS] == [0.375] * 4
