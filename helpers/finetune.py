@@ -198,9 +198,9 @@ def train(
     weights = optimizer.param_groups[0]["params"]
     for step, (epoch, batch) in enumerate(plan, 1):
         began, loss = time.perf_counter(), 0.0
-        told = sum(len(example.tokens) - example.start for example in batch)
+        predicted = sum(len(example.tokens) - example.start for example in batch)
         for row in rows(_own_share(batch), budget, packed, lm.device):
-            part = completion_loss(lm.model, row) / told
+            part = completion_loss(lm.model, row) / predicted
             part.backward()  # adds to the gradients of the rows before
             loss += part.item()
         loss = _add_up(weights, loss)

@@ -227,7 +227,7 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
         name: 100 * table.pivot(index="matrix", columns="layer", values="relative")
         for name, table in changes.items()
     }
-    top = max(one.to_numpy().max() for one in maps.values())
+    top = max(relative.to_numpy().max() for relative in maps.values())
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axes = plt.subplots(
             len(maps),
@@ -236,9 +236,9 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
             squeeze=False,
             layout="constrained",
         )
-        for axis, (name, one) in zip(axes[:, 0], maps.items(), strict=True):
-            drawn = axis.imshow(one, cmap="cividis", vmin=0, vmax=top, aspect="auto")
-            axis.set_yticks(range(len(one)), one.index, fontsize=8)
+        for axis, (name, relative) in zip(axes[:, 0], maps.items(), strict=True):
+            drawn = axis.imshow(relative, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+            axis.set_yticks(range(len(relative)), relative.index, fontsize=8)
             axis.set_title(name, fontsize=10)
         axes[-1, 0].set_xlabel("layer")
         figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")

@@ -79,7 +79,7 @@ def score_options(
     Returns an array [queries, options] in nats. Raises `PromptTooLong` as `score_labels` does, and
     `ValueError` where the numbers of queries or options differ.
     """
-    if len(options) != len(queries) or len({len(some) for some in options}) > 1:
+    if len(options) != len(queries) or len({len(answers) for answers in options}) > 1:
         raise ValueError("Give a list of options for each query, as many for each.")
     if not packable(lm.model):
         return _score_one_by_one(lm, task, demonstrations, queries, options, style)
@@ -88,8 +88,8 @@ def score_options(
 
 def _score_packed(lm, task, demonstrations, queries, options, style, budget) -> np.ndarray:
     trees = [
-        query_tree(lm, task, _chosen(demonstrations, query), query, some, style)
-        for query, some in zip(queries, options, strict=True)
+        query_tree(lm, task, _chosen(demonstrations, query), query, answers, style)
+        for query, answers in zip(queries, options, strict=True)
     ]
     scores = np.empty((len(queries), len(options[0]) if options else 0))
     if not trees:
@@ -124,14 +124,14 @@ def score_labels_one_by_one(
 
 def _score_one_by_one(lm, task, demonstrations, queries, options, style) -> np.ndarray:
     scores = np.empty((len(queries), len(options[0]) if options else 0))
-    for row, (query, some) in enumerate(zip(queries, options, strict=True)):
-        tree = query_tree(lm, task, _chosen(demonstrations, query), query, some, style)
+    for row, (query, answers) in enumerate(zip(queries, options, strict=True)):
+        tree = query_tree(lm, task, _chosen(demonstrations, query), query, answers, style)
         for column, branch in enumerate(tree.branches):
             tokens = torch.tensor([tree.trunk + branch], device=lm.device)
             with torch.inference_mode():
                 logits = lm.model(tokens, use_cache=False).logits[0, -len(branch) - 1 : -1].float()
-            told = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
-            scores[row, column] = told.sum().item()
+            log_p = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
+            scores[row, column] = log_p.sum().item()
     return scores
 
 

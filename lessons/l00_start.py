@@ -69,8 +69,8 @@ def check_likely_next(lm: LanguageModel, prompt: str | None, wanted: str) -> Non
     """Check that `wanted` is the likeliest next token after the learner's prompt."""
     problem, probability = None, 0.0
     if prompt:
-        found = next_tokens(lm, prompt)
-        best, probability = next(iter(found.items()))
+        likely = next_tokens(lm, prompt)
+        best, probability = next(iter(likely.items()))
         if wanted.strip() in prompt:
             problem = f"the prompt must not contain {wanted.strip()!r} itself."
         elif prompt != prompt.rstrip():
