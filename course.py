@@ -261,7 +261,7 @@ def prepare_model(python):
 def ensure_model():
     """Prepare the model unless it lies where it lay, as it lay. Returns its name, path, device."""
     asked = [os.environ.get(name) for name in ("MODEL", "COURSE_CACHE", "XDG_CACHE_HOME")]
-    asked.append(fingerprints([ROOT / "helpers" / "model.py"]))
+    asked.append(fingerprints([ROOT / "helpers" / "default_model.py"]))
     model = read_stamp().get("model", {})
     if model.get("asked") != asked or model["files"] != listing(model["path"]):
         model = prepare_model(PYTHON)

@@ -11,14 +11,13 @@ Every stored result is a table of rows in one form. A row has
 and besides what else was varied, what it took, and in `said`, as JSON, what was answered.
 """
 
-import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.io.formats.style import Styler
 from scipy.stats import binomtest
 
 from helpers.data import DATA, DataError
@@ -178,7 +177,7 @@ def difference(rows: pd.DataFrame, a: str, b: str, **wanted: object) -> Differen
     `wanted` chooses rows as in `where`, such as `shots=32`. Raises `DataError` when the results
     hold no such rows or not the same draws.
     """
-    gap = _gap(rows, a, b, **wanted)
+    gap = paired(rows, a, b, **wanted)
     per_draw = gap.mean(1)
     wins, ties = int((per_draw > 0).sum()), int((per_draw == 0).sum())
     low, high = np.percentile(resample(gap), (2.5, 97.5))
@@ -186,7 +185,7 @@ def difference(rows: pd.DataFrame, a: str, b: str, **wanted: object) -> Differen
     return Difference(*bounds, wins, ties, len(gap), float(per_draw.min()))
 
 
-def _gap(rows: pd.DataFrame, a: str, b: str, **wanted: object) -> np.ndarray:
+def paired(rows: pd.DataFrame, a: str, b: str, **wanted: object) -> np.ndarray:
     """What is right of `a` minus what is right of `b`, as an array [draws, questions]."""
     both = [_at(rows, way, **wanted) for way in (a, b)]
     draws = [set(chosen["draw"]) for chosen in both]
@@ -205,60 +204,17 @@ def _at(rows: pd.DataFrame, way: str, **wanted: object) -> pd.DataFrame:
     return where(rows, **wanted)
 
 
-def crossing(rows: pd.DataFrame, a: str, b: str) -> Interval:
-    """The number of examples from which `a` is ahead of `b`, with its 95 % interval.
-
-    Between two measured numbers the difference is taken to be straight in log n. 0 means ahead from
-    the first number on, infinity never ahead at the end; both bounds may be one of these.
-    Raises `DataError` when the two were not taught with the same numbers of examples and draws.
-    """
-    both = [set(rows[rows["way"] == way]["shots"]) for way in (a, b)]
-    taught = [numbers - {0} for numbers in both if numbers != {0}]
-    shots = sorted(set.intersection(*taught)) if taught else []
-    if not shots:
-        raise DataError(f"These results hold {a!r} and {b!r} at no common number of examples.")
-    gaps = [_gap(rows, a, b, shots=n) for n in shots]
-    curves = np.array([resample(gap) for gap in gaps]).T  # the same seed: the same new samples
-    crossings = [_ahead_from(shots, curve) for curve in curves]
-    low, high = np.percentile(crossings, (2.5, 97.5), method="nearest")
-    return Interval(_ahead_from(shots, [gap.mean() for gap in gaps]), float(low), float(high))
-
-
-def _ahead_from(shots: Sequence[int], gaps: Sequence[float]) -> float:
-    """Where the difference turns positive for good."""
-    if gaps[-1] <= 0:
-        return math.inf
-    behind = [i for i, gap in enumerate(gaps) if gap <= 0]
-    if not behind:
-        return 0.0
-    i = behind[-1]
-    share = -gaps[i] / (gaps[i + 1] - gaps[i])
-    return float(2 ** np.interp(share, (0, 1), np.log2(shots[i : i + 2])))
-
-
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per way and number of examples: mean accuracy, interval, worst draw, seconds."""
     lines = []
-    for (way, shots), some in rows.groupby(["way", "shots"], sort=False):
-        seconds = some[["teach_seconds", "ask_seconds"]].mean()
-        worst, draws = some["value"].min(), len(some)
-        lines.append((way, shots, *interval(right(some)), worst, draws, *seconds))
+    for (way, shots), group in rows.groupby(["way", "shots"], sort=False):
+        seconds = group[["teach_seconds", "ask_seconds"]].mean()
+        worst, draws = group["value"].min(), len(group)
+        lines.append((way, shots, *interval(right(group)), worst, draws, *seconds))
     names = ["way", "shots", "mean", "low", "high", "worst", "draws"]
     return pd.DataFrame(lines, columns=[*names, "teach_seconds", "ask_seconds"])
 
 
-def table(rows: pd.DataFrame, caption: str = "") -> Styler:
-    """The comparison as a table: a row per way, a column per number of examples.
-
-    A cell reads `mean (low to high)`; the best mean of a column is marked with a star, so the table
-    also reads well where colours are lost.
-    """
-    means = summary(rows)
-    best = means.groupby("shots")["mean"].transform("max") == means["mean"]
-    bounds = [Interval(*line) for line in means[["mean", "low", "high"]].to_numpy()]
-    stars = best.map({True: "★ (", False: " ("})
-    cells = [str(bound).replace(" (", star) for bound, star in zip(bounds, stars, strict=True)]
-    wide = means.assign(cell=cells).pivot(index="way", columns="shots", values="cell")
-    wide = wide.loc[list(dict.fromkeys(means["way"]))].fillna("")
-    wide.columns.name, wide.index.name = "examples", None
-    return wide.style.set_caption(caption).set_uuid("comparison")
+if __name__ == "__main__":
+    print("This command has a new name: python -m own_data FILE.csv", file=sys.stderr)
+    sys.exit(2)

@@ -4,6 +4,7 @@ Lessons and one's own data share this comparison. The probe's layer was chosen o
 `category` and `reviews`, and nothing else was chosen for these tasks.
 """
 
+import math
 import pickle
 from collections import Counter
 from collections.abc import Sequence
@@ -12,14 +13,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
+from pandas.io.formats.style import Styler
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from helpers.compare import scored
+from helpers.compare import Interval, paired, resample, scored, summary
 from helpers.cost import Clock
 from helpers.data import DataError, Example, Task, texts
 from helpers.model import LanguageModel
@@ -169,7 +172,7 @@ def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome
         counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
         learner, known, asked = make_pipeline(counts, regression), texts(drawn), queries
     else:
-        states = [[hidden_state(lm, task, t) for t in some] for some in (texts(drawn), queries)]
+        states = [[hidden_state(lm, task, t) for t in part] for part in (texts(drawn), queries)]
         learner, (known, asked) = make_pipeline(StandardScaler(), regression), states
     return _classified(BASELINES[name], learner, drawn, known, asked)
 
@@ -183,6 +186,57 @@ def _classified(name: str, learner: Pipeline, drawn, known: Sequence, asked: Seq
             answers = learner.predict(asked).tolist()
     stored = len(pickle.dumps(learner))
     return Outcome(name, answers, teaching.wall, asking.wall, stored_bytes=stored)
+
+
+# What the curves say
+
+
+def crossing(rows: pd.DataFrame, a: str, b: str) -> Interval:
+    """The number of examples from which `a` is ahead of `b`, with its 95 % interval.
+
+    Between two measured numbers the difference is taken to be straight in log n. 0 means ahead from
+    the first number on, infinity never ahead at the end; both bounds may be one of these.
+    Raises `DataError` when the two were not taught with the same numbers of examples and draws.
+    """
+    both = [set(rows[rows["way"] == way]["shots"]) for way in (a, b)]
+    taught = [numbers - {0} for numbers in both if numbers != {0}]
+    shots = sorted(set.intersection(*taught)) if taught else []
+    if not shots:
+        raise DataError(f"These results hold {a!r} and {b!r} at no common number of examples.")
+    gaps = [paired(rows, a, b, shots=n) for n in shots]
+    curves = np.array([resample(gap) for gap in gaps]).T  # the same seed: the same new samples
+    crossings = [_ahead_from(shots, curve) for curve in curves]
+    low, high = np.percentile(crossings, (2.5, 97.5), method="nearest")
+    return Interval(_ahead_from(shots, [gap.mean() for gap in gaps]), float(low), float(high))
+
+
+def _ahead_from(shots: Sequence[int], gaps: Sequence[float]) -> float:
+    """Where the difference turns positive for good."""
+    if gaps[-1] <= 0:
+        return math.inf
+    behind = [i for i, gap in enumerate(gaps) if gap <= 0]
+    if not behind:
+        return 0.0
+    i = behind[-1]
+    share = -gaps[i] / (gaps[i + 1] - gaps[i])
+    return float(2 ** np.interp(share, (0, 1), np.log2(shots[i : i + 2])))
+
+
+def table(rows: pd.DataFrame, caption: str = "") -> Styler:
+    """The comparison as a table: a row per way, a column per number of examples.
+
+    A cell reads `mean (low to high)`; the best mean of a column is marked with a star, so the table
+    also reads well where colours are lost.
+    """
+    means = summary(rows)
+    best = means.groupby("shots")["mean"].transform("max") == means["mean"]
+    bounds = [Interval(*line) for line in means[["mean", "low", "high"]].to_numpy()]
+    stars = best.map({True: "★ (", False: " ("})
+    cells = [str(bound).replace(" (", star) for bound, star in zip(bounds, stars, strict=True)]
+    wide = means.assign(cell=cells).pivot(index="way", columns="shots", values="cell")
+    wide = wide.loc[list(dict.fromkeys(means["way"]))].fillna("")
+    wide.columns.name, wide.index.name = "examples", None
+    return wide.style.set_caption(caption).set_uuid("comparison")
 
 
 # The study
@@ -206,12 +260,7 @@ def all_ways(
 
     Raises `DataError` for an unknown way and for a draw larger than the training data.
     """
-    unknown = set(taught_by) - set(TAUGHT_BY)
-    if unknown:
-        ways = ", ".join(TAUGHT_BY)
-        raise DataError(f"There is no way {unknown.pop()!r} to teach: choose among {ways}.")
-    if draws < 1 or not shots or min(shots) < 1:
-        raise DataError("A comparison needs at least 1 draw, and every draw at least 1 example.")
+    _require_choice(taught_by, shots, draws)
     given, asked = task, questions(task, items)
     for n in shots:
         task.draw(n, 0)  # too large a draw is found before the work, not after
@@ -221,6 +270,22 @@ def all_ways(
         answers = outcomes(lm, given, taught_by, drawn, texts(asked), draw, seen)
         return [outcome_row(outcome, asked) for outcome in answers]
 
+    settled = settled_by(task, asked) | {"settings": settings(seen)}
+    numbers = ["shots", "draw", "value", *(name for name in MEASURES if name != "note")]
+    return Study(task.name, _cells(task, shots, draws, taught_by), work, settled, numbers)
+
+
+def _require_choice(taught_by: Sequence[str], shots: Sequence[int], draws: int) -> None:
+    unknown = set(taught_by) - set(TAUGHT_BY)
+    if unknown:
+        ways = ", ".join(TAUGHT_BY)
+        raise DataError(f"There is no way {unknown.pop()!r} to teach: choose among {ways}.")
+    if draws < 1 or not shots or min(shots) < 1:
+        raise DataError("A comparison needs at least 1 draw, and every draw at least 1 example.")
+
+
+def _cells(task: Task, shots: Sequence[int], draws: int, taught_by: Sequence[str]) -> list[dict]:
+    """What is not taught once, then every way in every draw."""
     cells = [
         {"task": task.name, "shots": n, "draw": d, "taught_by": name}
         for d in range(draws)
@@ -233,9 +298,7 @@ def all_ways(
         for name in taught_by
         if name in UNTAUGHT
     ]
-    settled = settled_by(task, asked) | {"settings": settings(seen)}
-    numbers = ["shots", "draw", "value", *(name for name in MEASURES if name != "note")]
-    return Study(task.name, once + cells, work, settled, numbers)
+    return once + cells
 
 
 def outcome_row(outcome: Outcome, asked: Sequence[Example]) -> dict:

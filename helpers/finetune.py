@@ -198,9 +198,9 @@ def train(
     weights = optimizer.param_groups[0]["params"]
     for step, (epoch, batch) in enumerate(plan, 1):
         began, loss = time.perf_counter(), 0.0
-        told = sum(len(example.tokens) - example.start for example in batch)
+        predicted = sum(len(example.tokens) - example.start for example in batch)
         for row in rows(_own_share(batch), budget, packed, lm.device):
-            part = completion_loss(lm.model, row) / told
+            part = completion_loss(lm.model, row) / predicted
             part.backward()  # adds to the gradients of the rows before
             loss += part.item()
         loss = _add_up(weights, loss)
@@ -278,11 +278,7 @@ def tune(
     Raises `ValueError` for an unknown method, nothing to learn or a model that has an adapter,
     `PromptTooLong` for an example beyond the context, `ModelError` where "full" lacks memory.
     """
-    if recipe.method not in METHODS:
-        raise ValueError(f"There is no method {recipe.method!r}: choose 'lora' or 'full'.")
-    if not examples or min(recipe.passes, recipe.batch, recipe.rank) < 1:
-        raise ValueError("Fine-tuning needs examples, and passes, batch and rank of at least 1.")
-    require_bare(lm)
+    _require_sense(lm, examples, recipe)
     plan = _plan(lm, task, examples, recipe, seed, style, demonstrations)
     _give_back()
     lora = recipe.method == "lora"
@@ -291,13 +287,20 @@ def tune(
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, recipe.rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
     budget = recipe.budget or pass_budget(lm.device)
-    packed = recipe.packed and packable(lm.model)
-    loop = train(tuned, plan, optimizer, schedule, budget, packed)
+    loop = train(tuned, plan, optimizer, schedule, budget, recipe.packed and packable(lm.model))
     history, note, interrupted = _follow(loop, len(plan), weights, lora, lm)
     optimizer.zero_grad()
     if note:
         warnings.warn(note, stacklevel=2)
     return Tuned(tuned, pd.DataFrame(history, columns=COLUMNS), note, interrupted)
+
+
+def _require_sense(lm: LanguageModel, examples: Sequence[Example], recipe: Recipe) -> None:
+    if recipe.method not in METHODS:
+        raise ValueError(f"There is no method {recipe.method!r}: choose 'lora' or 'full'.")
+    if not examples or min(recipe.passes, recipe.batch, recipe.rank) < 1:
+        raise ValueError("Fine-tuning needs examples, and passes, batch and rank of at least 1.")
+    require_bare(lm)
 
 
 def _follow(loop: Iterator[dict], steps: int, weights, lora: bool, lm) -> tuple[list, str, bool]:

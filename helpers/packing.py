@@ -145,8 +145,8 @@ def score_row(lm: LanguageModel, cache: DynamicCache, shared: int, trees: list[T
     cached = torch.full((shared,), PREFIX)
     mask = block_mask(cached, torch.tensor(owner), torch.tensor(branch))
     logits = _forward(lm, cache, tokens, positions, mask, kept)
-    told = logits[source, targets] - logits.logsumexp(-1)[source]
-    total = np.bincount(cells, weights=told.double().cpu().numpy())
+    log_p = logits[source, targets] - logits.logsumexp(-1)[source]
+    total = np.bincount(cells, weights=log_p.double().cpu().numpy())
     return total.reshape(len(trees), -1)
 
 
@@ -247,5 +247,5 @@ def _answer_text(lm: LanguageModel, written: list[int], ends: set[int], stop: Se
 
 def _cut(text: str, stop: Sequence[str]) -> str | None:
     """The text before the first stop string, or None where there is none."""
-    found = [text.index(mark) for mark in stop if mark in text]
-    return text[: min(found)] if found else None
+    places = [text.index(mark) for mark in stop if mark in text]
+    return text[: min(places)] if places else None

@@ -13,7 +13,6 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from helpers import claims
 from helpers.compare import Interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,7 +39,7 @@ def show(figure: Figure, sentence: str) -> None:
     print(sentence)
 
 
-def _side_by_side(count: int, width: float, height: float, **shared) -> tuple[Figure, list]:
+def side_by_side(count: int, width: float, height: float, **shared) -> tuple[Figure, list]:
     """A figure with a row of panels, each so wide and high in inches, and their axes."""
     size = (width * count, height)
     figure, axes = plt.subplots(
@@ -49,7 +48,7 @@ def _side_by_side(count: int, width: float, height: float, **shared) -> tuple[Fi
     return figure, list(axes[0])
 
 
-def _headline(figure: Figure, title: str) -> None:
+def headline(figure: Figure, title: str) -> None:
     """The finding of a figure of several panels, above them all."""
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
 
@@ -59,9 +58,9 @@ def bars(
 ):
     """Horizontal bars, one panel for each prompt: what the model holds likely, best at the top."""
     with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), 4.2, 2.9, sharex=True)
+        figure, axes = side_by_side(len(panels), 4.2, 2.9, sharex=True)
         for axis, colour, (name, values) in zip(axes, COLOURS, panels.items(), strict=False):
-            names = [_visible(text) for text in values]
+            names = [visible(text) for text in values]
             places = np.arange(len(names))[::-1]
             drawn = axis.barh(places, list(values.values()), color=colour)
             axis.bar_label(drawn, fmt="%.2f", padding=2, fontsize=8)
@@ -70,7 +69,7 @@ def bars(
             axis.set_xlabel(label)
             axis.set_title(name, fontsize=10, family="monospace")
             axis.grid(visible=False, axis="y")
-        _headline(figure, title)
+        headline(figure, title)
     show(figure, sentence)
 
 
@@ -103,7 +102,7 @@ def whiskers_drawn(
     """The figure of `whiskers`, not yet shown."""
     width, height = _size(panels, form)
     with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), width, height, sharey=form != "lines")
+        figure, axes = side_by_side(len(panels), width, height, sharey=form != "lines")
         for axis, (name, lines) in zip(axes, panels.items(), strict=True):
             (_rows if form == "rows" else _bars if form == "bars" else _lines)(axis, lines, form)
             bounds = np.array([value for line in lines.values() for value in line.values()])
@@ -114,8 +113,8 @@ def whiskers_drawn(
             axis.set_title(name, fontsize=10)
             axis.set_xlabel(x)
         axes[0].set_ylabel(y)
-        _one_legend(figure, axes)
-        _headline(figure, title)
+        one_legend(figure, axes)
+        headline(figure, title)
     return figure
 
 
@@ -179,7 +178,7 @@ def _rows(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> No
     axis.set_yticks(range(len(names))[::-1], names)
 
 
-def _one_legend(figure: Figure, axes: Sequence) -> None:
+def one_legend(figure: Figure, axes: Sequence) -> None:
     """A legend below all panels, with each line once, though it stands in several."""
     entries = {}
     for axis in axes:
@@ -228,7 +227,7 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
         name: 100 * table.pivot(index="matrix", columns="layer", values="relative")
         for name, table in changes.items()
     }
-    top = max(one.to_numpy().max() for one in maps.values())
+    top = max(relative.to_numpy().max() for relative in maps.values())
     with plt.rc_context(STYLE | {"axes.grid": False}):
         figure, axes = plt.subplots(
             len(maps),
@@ -237,163 +236,16 @@ def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
             squeeze=False,
             layout="constrained",
         )
-        for axis, (name, one) in zip(axes[:, 0], maps.items(), strict=True):
-            drawn = axis.imshow(one, cmap="cividis", vmin=0, vmax=top, aspect="auto")
-            axis.set_yticks(range(len(one)), one.index, fontsize=8)
+        for axis, (name, relative) in zip(axes[:, 0], maps.items(), strict=True):
+            drawn = axis.imshow(relative, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+            axis.set_yticks(range(len(relative)), relative.index, fontsize=8)
             axis.set_title(name, fontsize=10)
         axes[-1, 0].set_xlabel("layer")
         figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
-        _headline(figure, title)
+        headline(figure, title)
     show(figure, sentence)
 
 
-def growth(
-    panels: Mapping[str, Mapping[str, Sequence]],
-    x: str,
-    y: Sequence[str],
-    title: str,
-    sentence: str,
-    marks: Mapping[str, Mapping[str, tuple[float, float]]] | None = None,
-):
-    """How something grows, on logarithmic axes: `panels[panel][curve]` is (x, y) or (x, y, low,
-    high), and `y` names each panel's axis.
-
-    A curve with bounds gets a band. `marks[panel][text]` is a point to point out, such as where two
-    curves cross.
-    """
-    with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(panels), 4.6 if len(panels) > 1 else 6.5, 3.8)
-        for axis, label, (name, curves) in zip(axes, y, panels.items(), strict=True):
-            for i, (curve, values) in enumerate(curves.items()):
-                places, middle, *bounds = map(np.asarray, values)
-                look = {
-                    "color": COLOURS[i],
-                    "marker": MARKERS[i],
-                    "markevery": 1 + len(middle) // 9,
-                }
-                axis.loglog(places, middle, label=curve, linewidth=1.5, markersize=4, **look)
-                if bounds:
-                    axis.fill_between(places, *bounds, color=COLOURS[i], alpha=0.2, linewidth=0)
-            for text, point in (marks or {}).get(name, {}).items():
-                axis.plot(*point, "*", color="black", markersize=11)
-                offset = {"xytext": (7, -12), "textcoords": "offset points"}
-                axis.annotate(text, point, ha="left", fontsize=8, **offset)
-            axis.set_title(name, fontsize=10)
-            axis.set_xlabel(x)
-            axis.set_ylabel(label)
-        drawn, names = axes[0].get_legend_handles_labels()
-        figure.legend(drawn, names, loc="outside lower center", ncols=4, fontsize=9)
-        _headline(figure, title)
-    show(figure, sentence)
-
-
-def strips(
-    results: Mapping[str, np.ndarray], x: str, y: str, title: str, sentence: str, level: float
-):
-    """One dot for each accuracy, a strip for each draw; `results` maps a name to [draws, dots].
-
-    A dashed line stands at `level`, such as chance. Dots at one place are spread sideways.
-    """
-    with plt.rc_context(STYLE):
-        figure, axes = _side_by_side(len(results), 3.6, 3.4, sharey=True)
-        for i, (axis, (name, dots)) in enumerate(zip(axes, results.items(), strict=True)):
-            draws, several = dots.shape
-            places = np.arange(draws)[:, None] + np.linspace(-0.3, 0.3, several)
-            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": ""}
-            axis.plot(places.ravel(), dots.ravel(), alpha=0.5, markersize=4, **look)
-            axis.axhline(level, linestyle="--", linewidth=1, color="black")
-            axis.set_xticks(range(draws))
-            axis.set_xlabel(x)
-            axis.set_ylim(-0.03, 1.03)
-            axis.set_title(name, fontsize=10)
-        axes[0].set_ylabel(y)
-        _headline(figure, title)
-    show(figure, sentence)
-
-
-def head_map(scores: np.ndarray, chosen: Sequence[tuple[int, int]], title: str, sentence: str):
-    """A score of each head as a map, [layers, heads]; the `chosen` (layer, head) get a ring."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axis = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
-        drawn = axis.imshow(scores.T, cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        ring = {"marker": "o", "linestyle": "", "fillstyle": "none", "color": COLOURS[1]}
-        axis.plot([layer for layer, _ in chosen], [head for _, head in chosen], **ring)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("layer")
-        axis.set_ylabel("head")
-        figure.colorbar(drawn, label="share of its attention")
-        axis.set_title(title, fontweight="bold")
-    show(figure, sentence)
-
-
-def looked_at(
-    tokens: Sequence[str], weights: Mapping[str, Sequence[float]], title: str, sentence: str
-):
-    """What share of its attention a head gives to each token: `weights` maps a head to [tokens]."""
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        size = (1.5 + 0.18 * len(tokens), 1.4 + 0.24 * len(weights))
-        figure, axis = plt.subplots(figsize=size, layout="constrained")
-        drawn = axis.imshow(list(weights.values()), cmap="cividis", vmin=0, vmax=1, aspect="auto")
-        texts = [_visible(token) for token in tokens]
-        axis.set_xticks(range(len(texts)), texts, rotation=90, fontsize=7, family="monospace")
-        axis.set_yticks(range(len(weights)), list(weights), fontsize=8)
-        figure.colorbar(drawn, label="share")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    show(figure, sentence)
-
-
-def amounts(values: Mapping[str, float], x: str, title: str, sentence: str):
-    """Amounts of very different sizes as bars on a logarithmic axis, the first at the top."""
-    with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(7, 0.4 * len(values) + 1.2), layout="constrained")
-        places = np.arange(len(values))[::-1]
-        colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
-        drawn = axis.barh(places, list(values.values()), color=colours)
-        axis.bar_label(drawn, [f"{value:,.3g}" for value in values.values()], padding=3, fontsize=8)
-        axis.set_yticks(places, list(values))
-        axis.set_xscale("log")
-        axis.margins(x=0.15)
-        axis.grid(visible=False, axis="y")
-        axis.set_xlabel(x)
-        axis.set_title(title, fontweight="bold")
-    show(figure, sentence)
-
-
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """The text with white space made visible and no mark that would be read as a formula."""
     return text.replace(" ", "\u2423").replace("\n", "\\n").replace("$", r"\$")
-
-
-def verdicts(board: pd.DataFrame, title: str, sentence: str):
-    """The claims as cells, a row for each topic: `board` as `claims.board` gives it.
-
-    Colour, marker and hatch say the verdict; a star says that the learner predicted it. A claim
-    that no lesson has tested yet is grey.
-    """
-    drawn = zip((*COLOURS[:2], COLOURS[3]), "oDX", ("", "//", ".."), strict=True)
-    looks = dict(zip(claims.VERDICTS, drawn, strict=True))
-    topics = list(dict.fromkeys(board["topic"]))
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-        for y, topic in enumerate(topics):
-            for x, row in enumerate(board[board["topic"] == topic].itertuples()):
-                colour, marker, hatch = looks.get(row.verdict, ("#767676", "", ""))
-                cell = {"facecolor": "white", "edgecolor": colour, "linewidth": 2, "hatch": hatch}
-                axis.add_patch(plt.Rectangle((x - 0.44, y - 0.4), 0.88, 0.8, **cell))
-                axis.plot(x - 0.22, y, marker=marker, color=colour, markersize=11)
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-                name = f"{row.claim} ★" if row.hit else row.claim
-                axis.text(x + 0.14, y, name, va="center", ha="center", bbox=box)
-        for verdict, (colour, marker, _) in looks.items():
-            count = f"{verdict} ({(board['verdict'] == verdict).sum()})"
-            axis.plot([], [], marker=marker, color=colour, linestyle="", markersize=9, label=count)
-        axis.set_xlim(-0.6, 5.6)
-        axis.set_ylim(len(topics) - 0.4, -0.6)
-        axis.set_yticks(range(len(topics)), topics)
-        axis.set_xticks([])
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-        _headline(figure, title)
-    show(figure, sentence)

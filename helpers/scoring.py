@@ -57,7 +57,7 @@ def score_labels(
         )
     if not packable(lm.model):
         return score_labels_one_by_one(lm, task, demonstrations, queries, style)
-    words = [_words(task)] * len(queries)
+    words = [label_words(task)] * len(queries)
     scores = _score_packed(lm, task, demonstrations, queries, words, style, budget)
     return scores.reshape(len(queries), len(task.labels))
 
@@ -79,7 +79,7 @@ def score_options(
     Returns an array [queries, options] in nats. Raises `PromptTooLong` as `score_labels` does, and
     `ValueError` where the numbers of queries or options differ.
     """
-    if len(options) != len(queries) or len({len(some) for some in options}) > 1:
+    if len(options) != len(queries) or len({len(answers) for answers in options}) > 1:
         raise ValueError("Give a list of options for each query, as many for each.")
     if not packable(lm.model):
         return _score_one_by_one(lm, task, demonstrations, queries, options, style)
@@ -88,8 +88,8 @@ def score_options(
 
 def _score_packed(lm, task, demonstrations, queries, options, style, budget) -> np.ndarray:
     trees = [
-        _tree(lm, task, _chosen(demonstrations, query), query, some, style)
-        for query, some in zip(queries, options, strict=True)
+        query_tree(lm, task, _chosen(demonstrations, query), query, answers, style)
+        for query, answers in zip(queries, options, strict=True)
     ]
     scores = np.empty((len(queries), len(options[0]) if options else 0))
     if not trees:
@@ -117,75 +117,22 @@ def score_labels_one_by_one(
     mask.
     Returns an array [queries, labels] in nats.
     """
-    words = [_words(task)] * len(queries)
+    words = [label_words(task)] * len(queries)
     scores = _score_one_by_one(lm, task, demonstrations, queries, words, style)
     return scores.reshape(len(queries), len(task.labels))
 
 
 def _score_one_by_one(lm, task, demonstrations, queries, options, style) -> np.ndarray:
     scores = np.empty((len(queries), len(options[0]) if options else 0))
-    for row, (query, some) in enumerate(zip(queries, options, strict=True)):
-        tree = _tree(lm, task, _chosen(demonstrations, query), query, some, style)
+    for row, (query, answers) in enumerate(zip(queries, options, strict=True)):
+        tree = query_tree(lm, task, _chosen(demonstrations, query), query, answers, style)
         for column, branch in enumerate(tree.branches):
             tokens = torch.tensor([tree.trunk + branch], device=lm.device)
             with torch.inference_mode():
                 logits = lm.model(tokens, use_cache=False).logits[0, -len(branch) - 1 : -1].float()
-            told = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
-            scores[row, column] = told.sum().item()
+            log_p = logits.log_softmax(-1).gather(1, tokens[0, -len(branch) :, None])
+            scores[row, column] = log_p.sum().item()
     return scores
-
-
-class Prompt:
-    """Demonstrations that are read once and kept; queries are asked behind them as they come.
-
-    What a service does that learns of its queries one by one. `tokens` are those that are kept.
-    Raises `PromptTooLong` when the demonstrations leave no room for a query, `ValueError` for an
-    open task.
-    """
-
-    def __init__(
-        self,
-        lm: LanguageModel,
-        task: Task,
-        demonstrations: Sequence[Example],
-        style: Style = plain,
-    ):
-        if not task.labels:
-            raise ValueError(f"Task {task.name!r} is open, it has no labels to score.")
-        self.lm, self.task, self.style = lm, task, style
-        self.demonstrations = list(demonstrations)
-        any_two = [encode(lm.tokenizer, style(task, demonstrations, text)) for text in ("A", "0")]
-        self.tokens = any_two[0][: shared_length(any_two)]
-        _check_length(lm, len(any_two[0]))
-        self.packs = packable(lm.model)
-        self.cache = encode_prefix(lm, self.tokens if self.packs else [])
-
-    def score(self, query: str) -> np.ndarray:
-        """Log-likelihood of each label's word as the answer, an array [labels] in nats.
-
-        Raises `PromptTooLong` when the query with its label does not fit behind the demonstrations.
-        """
-        if not self.packs:
-            shown = self.demonstrations, [query]
-            return score_labels_one_by_one(self.lm, self.task, *shown, self.style)[0]
-        tree = self._tree(query)
-        kept = min(common_length([self.tokens, tree.trunk]), len(tree.trunk) - 1)
-        self.tokens = self.tokens[:kept]  # a tokenizer may join the query's start to what is before
-        keep_prefix(self.cache, kept)
-        scores = score_row(self.lm, self.cache, kept, [Tree(tree.trunk[kept:], tree.branches)])
-        keep_prefix(self.cache, kept)
-        return scores[0]
-
-    def _tree(self, query: str) -> Tree:
-        """As `_tree`, but the demonstrations are tokenised once, not once more for each label."""
-        bare = _tree(self.lm, self.task, [], query, _words(self.task), self.style)
-        question, whole = (
-            encode(self.lm.tokenizer, self.style(self.task, shown, query))
-            for shown in ([], self.demonstrations)
-        )
-        trunk = whole[: len(whole) - (len(question) - len(bare.trunk))]
-        _check_length(self.lm, len(trunk) + max(map(len, bare.branches)))
-        return Tree(trunk, bare.branches)
 
 
 def predict(task: Task, scores: np.ndarray) -> list[str]:
@@ -237,7 +184,7 @@ def generate(
         return []
     if not all(sequences):
         raise ValueError("A prompt is empty: give the model at least one token to go on from.")
-    _check_length(lm, max(map(len, sequences)) + max_new_tokens)
+    require_length(lm, max(map(len, sequences)) + max_new_tokens)
     if not packable(lm.model):
         return [generate_alone(lm, tokens, max_new_tokens, stop) for tokens in sequences]
     shared = shared_length(sequences)
@@ -279,7 +226,8 @@ def next_tokens(lm: LanguageModel, prompt: str, top: int = 8) -> dict[str, float
     return dict(zip(texts, best.values.tolist(), strict=True))
 
 
-def _words(task: Task) -> list[str]:
+def label_words(task: Task) -> list[str]:
+    """The words that stand for the labels, in their order."""
     return [task.word(label) for label in task.labels]
 
 
@@ -287,7 +235,7 @@ def _chosen(demonstrations: Demonstrations, query: str) -> Sequence[Example]:
     return demonstrations(query) if callable(demonstrations) else demonstrations
 
 
-def _tree(
+def query_tree(
     lm: LanguageModel,
     task: Task,
     demonstrations: Sequence[Example],
@@ -298,7 +246,7 @@ def _tree(
     """Tokenise the prompt alone and with each word; they part where the first word begins."""
     prompt = encode(lm.tokenizer, style(task, demonstrations, query))
     whole = [encode(lm.tokenizer, style(task, demonstrations, query, word)) for word in words]
-    _check_length(lm, max(map(len, whole)))
+    require_length(lm, max(map(len, whole)))
     start = common_length([prompt, *whole])
     if not start:
         raise ValueError(
@@ -310,7 +258,8 @@ def _tree(
     return Tree(prompt[:start], [tokens[start:] for tokens in whole])
 
 
-def _check_length(lm: LanguageModel, length: int) -> None:
+def require_length(lm: LanguageModel, length: int) -> None:
+    """Raises `PromptTooLong` where the model cannot read so many tokens."""
     if length > lm.context:
         raise PromptTooLong(
             f"The prompt with its answer has {length:,} tokens, but {lm.name} reads "

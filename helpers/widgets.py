@@ -10,7 +10,6 @@ from inspect import signature
 
 import ipywidgets as w
 import numpy as np
-import pandas as pd
 from scipy.special import softmax
 
 from helpers import claims
@@ -43,38 +42,6 @@ def predict(question: str, options: Sequence[str]) -> Panel:
     return Panel(
         [w.HTML(f"<b>{escape(question)}</b>"), choice, note],
         "A question for you, with buttons in a live notebook.",
-    )
-
-
-def predict_claims(table: pd.DataFrame) -> Panel:
-    """Buttons for each claim (columns id, topic, claim), by topic; each choice is recorded."""
-    known = claims.predictions()
-    count = w.Label()
-
-    def record(change):
-        claims.record_prediction(change["owner"].claim, change["new"])
-        tell()
-
-    def tell():
-        done = len(set(claims.predictions()) & set(table["id"]))
-        count.value = f"{done} of {len(table)} claims predicted."
-
-    def row(claim) -> w.Widget:
-        buttons = w.ToggleButtons(
-            options=claims.VERDICTS, value=known.get(claim.id), style={"button_width": "190px"}
-        )
-        buttons.claim = claim.id
-        buttons.observe(record, names="value")
-        return w.VBox([w.HTML(f"<b>{claim.id}</b> {escape(claim.claim)}"), buttons])
-
-    topics = table.groupby("topic", sort=False)
-    boxes = w.Accordion(
-        [w.VBox([row(claim) for claim in group.itertuples()]) for _, group in topics]
-    )
-    boxes.titles = [f"{topic} ({len(group)})" for topic, group in topics]
-    tell()
-    return Panel(
-        [boxes, count], "The 28 claims, with buttons for your predictions in a live notebook."
     )
 
 

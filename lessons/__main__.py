@@ -25,7 +25,9 @@ def results() -> dict[str, Made]:
 def main(arguments: list[str] | None = None) -> int:
     """Make a stored result."""
     made = results()
-    minutes = "".join(f"  {name:16} {one.minutes:6,.0f} minutes\n" for name, one in made.items())
+    minutes = "".join(
+        f"  {name:16} {result.minutes:6,.0f} minutes\n" for name, result in made.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m lessons",
         description="Make a stored result again; an interrupted run goes on where it stopped.",

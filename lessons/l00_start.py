@@ -1,8 +1,12 @@
-"""Lesson 0: the explorer of next tokens, and the checks of its exercises."""
+"""Lesson 0: the explorer of next tokens, the predictions, and the checks of its exercises."""
 
 from collections.abc import Sequence
+from html import escape
 
-from helpers import checks
+import ipywidgets as w
+import pandas as pd
+
+from helpers import checks, claims
 from helpers.model import LanguageModel
 from helpers.scoring import next_tokens
 from helpers.widgets import Panel, bars, explorer
@@ -16,6 +20,38 @@ def next_token_explorer(lm: LanguageModel, prompt: str) -> Panel:
 
     sentence = "An explorer of next tokens, in a live notebook."
     return explorer(show, sentence, prompt=prompt, tokens=(8, range(3, 21)))
+
+
+def predict_claims(table: pd.DataFrame) -> Panel:
+    """Buttons for each claim (columns id, topic, claim), by topic; each choice is recorded."""
+    known = claims.predictions()
+    count = w.Label()
+
+    def record(change):
+        claims.record_prediction(change["owner"].claim, change["new"])
+        tell()
+
+    def tell():
+        done = len(set(claims.predictions()) & set(table["id"]))
+        count.value = f"{done} of {len(table)} claims predicted."
+
+    def row(claim) -> w.Widget:
+        buttons = w.ToggleButtons(
+            options=claims.VERDICTS, value=known.get(claim.id), style={"button_width": "190px"}
+        )
+        buttons.claim = claim.id
+        buttons.observe(record, names="value")
+        return w.VBox([w.HTML(f"<b>{claim.id}</b> {escape(claim.claim)}"), buttons])
+
+    topics = table.groupby("topic", sort=False)
+    boxes = w.Accordion(
+        [w.VBox([row(claim) for claim in group.itertuples()]) for _, group in topics]
+    )
+    boxes.titles = [f"{topic} ({len(group)})" for topic, group in topics]
+    tell()
+    return Panel(
+        [boxes, count], "The 28 claims, with buttons for your predictions in a live notebook."
+    )
 
 
 def check_first_low_loss(step: int | None, losses: Sequence[float], below: float) -> None:
@@ -33,8 +69,8 @@ def check_likely_next(lm: LanguageModel, prompt: str | None, wanted: str) -> Non
     """Check that `wanted` is the likeliest next token after the learner's prompt."""
     problem, probability = None, 0.0
     if prompt:
-        found = next_tokens(lm, prompt)
-        best, probability = next(iter(found.items()))
+        likely = next_tokens(lm, prompt)
+        best, probability = next(iter(likely.items()))
         if wanted.strip() in prompt:
             problem = f"the prompt must not contain {wanted.strip()!r} itself."
         elif prompt != prompt.rstrip():

@@ -27,10 +27,10 @@ from helpers.curves import settings
 from helpers.data import Example, Task, balanced_order, load_task
 from helpers.model import LanguageModel
 from helpers.prompts import count_tokens, plain
-from helpers.scoring import Prompt
 from helpers.study import Made, Study, digest
 from helpers.teaching import ALL, LORA, SEEN, Way, passes, taught_bytes
 from helpers.widgets import Panel, explorer, rows_table
+from lessons.kept import Prompt
 
 ASKED = {"zero-shot": 24, "prompt, kept": 100, "prompt, read anew": 8, "weights": 100}
 WAYS = {
@@ -371,13 +371,10 @@ def cost_explorer() -> Panel:
             for way, (once, each) in costs.items()
         ]
         head = ("way", "once", "1,000 queries", "30 days")
-        against = "".join(
-            f"<p>Weights against the {way}: "
-            f"{_pays_off(break_even(*costs['weights'], *costs[way]), queries_a_day)}</p>"
-            for way in costs
-            if way != "weights"
+        against = [_against(way, costs, queries_a_day) for way in costs if way != "weights"]
+        return "".join(
+            ("<p>Example numbers: put in your own.</p>", rows_table(rows, head), *against)
         )
-        return f"<p>Example numbers: put in your own.</p>{rows_table(rows, head)}{against}"
 
     return explorer(
         show,
@@ -387,6 +384,11 @@ def cost_explorer() -> Panel:
         queries_a_day=(10_000, 1, 10**9),
         **{name: (getattr(usual, key), 0.0, 1e6) for name, key in names.items()},
     )
+
+
+def _against(way: str, costs: Mapping[str, tuple[float, float]], per_day: int) -> str:
+    queries = break_even(*costs["weights"], *costs[way])
+    return f"<p>Weights against the {way}: {_pays_off(queries, per_day)}</p>"
 
 
 def _pays_off(queries: float, per_day: int) -> str:

@@ -77,7 +77,7 @@ def measure_facts(
     Trained once on facts told forward, a new process is asked as well, once the adapter is saved.
     """
     drawn = draw(known, count, seed)
-    shown, trained = (statements(drawn, told) for told in WAYS[way])
+    shown, trained = (statements(drawn, directions) for directions in WAYS[way])
     if not trained:
         return [row | {"training_loss": 0.0} for row in recall(lm, drawn, way, shown)]
     taught = teach(lm, trained, seed)

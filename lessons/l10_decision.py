@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from helpers import checks
-from helpers.compare import Interval, ahead, crossing, difference, interval, right, stored, where
+from helpers.compare import Interval, ahead, difference, interval, right, stored, where
 from helpers.cost import break_even
+from helpers.curves import crossing
 from helpers.data import DataError
 from helpers.widgets import Panel, explorer
 from lessons import styles

@@ -147,12 +147,12 @@ def rules(doctor: dict[str, str], note: Note, letter: str) -> dict[str, bool]:
     name = note.patient.upper() if doctor["case"] == "name in capitals" else note.patient
     said, small = letter.lower(), doctor["case"] == "small letters"
     wording, plan = doctor["finding"].format(finding="").lower(), note.plan.lower()
-    found = said.find(wording), said.find(plan)
+    places = said.find(wording), said.find(plan)
     joined = (f"{doctor['mark']} {plan}", f"{plan}{doctor['mark']} ")
     return {
         "opening": said.startswith(doctor["opening"].format(name=name).lower()),
         "wording": wording in said,
-        "order": min(found) >= 0 and (found[0] < found[1]) == (doctor["order"] == ORDERS[0]),
+        "order": min(places) >= 0 and (places[0] < places[1]) == (doctor["order"] == ORDERS[0]),
         "mark": joined[doctor["order"] != ORDERS[0]] in said,
         "capitals": letter == said if small else name in letter,
         "sign-off": said.endswith(doctor["ending"].format(doctor=doctor["doctor"]).lower()),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import beta
 
-from helpers import compare
-from helpers.compare import Interval, ahead, crossing, difference, interval, right, values, where
+from helpers import compare, curves
+from helpers.compare import Interval, ahead, difference, interval, right, values, where
+from helpers.curves import crossing
 from helpers.data import DATA, DataError
 
 
@@ -363,7 +364,7 @@ def test_the_summary_has_a_row_per_method_and_size(shown):
 
 
 def test_the_table_marks_the_best_of_each_column_and_reads_as_text(shown):
-    wide = compare.table(shown).data
+    wide = curves.table(shown).data
     assert list(wide.index) == ["majority", "lora", "tfidf", "zero-shot"]
     assert list(wide.columns) == [0, 8, 32]
     assert wide.loc["lora", 0] == "" and wide.loc["majority", 32] == ""
@@ -376,8 +377,8 @@ def test_the_table_marks_the_best_of_each_column_and_reads_as_text(shown):
 
 
 def test_the_tables_html_is_the_same_every_time_and_holds_the_cells(shown):
-    page = compare.table(shown, "Tickets & co").to_html()
-    assert page == compare.table(shown, "Tickets & co").to_html()
-    for cell in compare.table(shown).data.to_numpy().ravel():
+    page = curves.table(shown, "Tickets & co").to_html()
+    assert page == curves.table(shown, "Tickets & co").to_html()
+    for cell in curves.table(shown).data.to_numpy().ravel():
         assert cell in page
     assert "Tickets" in page and "comparison" in page

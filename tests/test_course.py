@@ -82,7 +82,7 @@ class Machine:
 
 
 FILES = ["course.py", "tools/programs.py", "requirements.txt", "tests/requirements.txt"]
-FILES += ["tools/__init__.py", "helpers/model.py"]
+FILES += ["tools/__init__.py", "helpers/default_model.py"]
 
 
 @pytest.fixture
@@ -343,7 +343,7 @@ def remove_folder(course, machine, monkeypatch):
 
 
 def change_preparation(course, machine, monkeypatch):
-    with (course.ROOT / "helpers" / "model.py").open("a") as file:
+    with (course.ROOT / "helpers" / "default_model.py").open("a") as file:
         file.write("# another conversion\n")
 
 

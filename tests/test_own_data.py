@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -32,6 +34,13 @@ WORDS = [
     "paper",
     "stone",
 ]
+
+
+def test_the_old_command_names_the_new_one():
+    command = [sys.executable, "-m", "helpers.compare", "my.csv"]
+    done = subprocess.run(command, cwd=DATA.parent, capture_output=True, text=True)
+    assert done.returncode and not done.stdout
+    assert done.stderr == "This command has a new name: python -m own_data FILE.csv\n"
 
 
 def rows(labels=("late", "broken"), each=6, names=("text", "label")):

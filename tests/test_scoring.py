@@ -16,7 +16,6 @@ from helpers.data import Example, Task, load_task, texts
 from helpers.packing import block_mask, packable
 from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
 from helpers.scoring import (
-    Prompt,
     answer,
     batch_calibration,
     contextual_calibration,
@@ -27,6 +26,7 @@ from helpers.scoring import (
     score_labels_one_by_one,
     score_options,
 )
+from lessons.kept import Prompt
 
 KINDS = ("llama", "gpt2", "qwen2")
 # One word is the beginning of another, two share their first tokens, one is a single token.
