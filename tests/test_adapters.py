@@ -4,14 +4,15 @@ import json
 
 import numpy as np
 import pandas as pd
+import peft
 import pytest
 import torch
-from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from test_finetune import EXAMPLES, TASK, tune
 
 from helpers import adapters, model, scoring
 from helpers.data import texts
+from helpers.finetune import with_adapter
 from helpers.model import LanguageModel, ModelError, checksum
 from lessons import matrices
 
@@ -45,7 +46,7 @@ def test_detaching_gives_the_base_back_to_the_bit(tiny):
     shared = {w.data_ptr() for w in tiny.model.parameters()}
     assert shared == {w.data_ptr() for w in base.model.parameters()}  # no second copy in memory
     assert shared < {w.data_ptr() for w in lora.model.parameters()}
-    assert isinstance(lora.model, PeftModel)  # and still adapted after detaching
+    assert isinstance(lora.model, peft.PeftModel)  # and still adapted after detaching
     asked = texts(EXAMPLES)
     own, detached, adapted = (scoring.score_labels(m, TASK, [], asked) for m in (tiny, base, lora))
     assert (own == detached).all() and np.abs(adapted - own).max() > 1e-3
@@ -241,3 +242,29 @@ def test_a_rounded_adapter_takes_half_the_bytes_and_comes_back_in_float32(tiny, 
     one, other = (scoring.score_labels(m, TASK, [], asked) for m in (exact, rounded))
     assert np.abs(one - other).max() < 0.05
     assert not np.array_equal(one, other)
+
+
+def test_the_fused_product_has_the_values_and_gradients_of_pefts_own(tiny):
+    """Both matrices differ from zero, and the scale from 1: else half of it would not be seen."""
+    lm = with_adapter(tiny, 4, 0)
+    layer = next(part for part in lm.model.modules() if type(part) is peft.tuners.lora.Linear)
+    thin, wide = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        wide.normal_(generator=generator)
+    inputs = torch.randn(2, 5, layer.in_features, generator=generator, requires_grad=True)
+
+    def results(forward):
+        output = forward(inputs)
+        return output, *torch.autograd.grad(output.square().sum(), (inputs, thin, wide))
+
+    fused, own = results(layer.forward), results(lambda x: type(layer).forward(layer, x))
+    assert "AddedProduct" in fused[0].grad_fn.name() and layer.scaling["default"] == 2
+    for ours, theirs in zip(fused, own, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [1, 4])
+def test_an_adapter_counts_twice_whatever_its_rank(tiny, rank):
+    config = with_adapter(tiny, rank, 0).model.active_peft_config
+    assert (config.r, config.lora_alpha) == (rank, 2 * rank)

@@ -145,6 +145,15 @@ def test_accumulated_gradient_is_that_of_the_whole_batch(tiny):
                 torch.testing.assert_close(ours, reference, atol=1e-6, rtol=1e-4)
 
 
+def test_every_step_has_the_gradient_of_its_own_batch_alone(tiny):
+    batch = encode_examples(tiny, TASK, EXAMPLES[:4])
+    plan = [(1, batch)] * 3
+    adapted = finetune.with_adapter(tiny, 2, 0)
+    standing = list(finetune.train_adapter(adapted, plan, 1e-3, lambda step: 0.0))
+    norms = [record["grad_norm"] for record in standing]
+    assert norms[0] > 0 and norms == pytest.approx([norms[0]] * 3)
+
+
 def test_rows_keep_to_the_budget_and_lose_nothing(tiny):
     encoded = encode_examples(tiny, TASK, EXAMPLES)
     for packed in (True, False):
