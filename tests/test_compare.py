@@ -209,6 +209,13 @@ def test_wins_ties_and_the_worst_draw_by_hand():
     assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=0.02)
 
 
+def test_the_difference_from_a_way_that_is_never_right_has_the_bounds_of_a_mean():
+    some_right = np.random.default_rng(1).random((6, 20)) < 0.4
+    never = np.zeros_like(some_right)
+    gap = difference(rows_of(a={8: some_right}, b={8: never}), "a", "b", shots=8)
+    assert gap[:3] == pytest.approx(interval(some_right))
+
+
 def test_pairing_by_question_takes_out_what_makes_questions_hard():
     hard = np.tile([1] * 30 + [0] * 30, (10, 1))
     better = hard.copy()
