@@ -30,7 +30,7 @@ from helpers.prompts import count_tokens, plain
 from helpers.study import Made, Study, digest
 from helpers.teaching import ALL, LORA, SEEN, Way, passes, taught_bytes
 from helpers.widgets import Panel, explorer, rows_table
-from lessons.kept import Prompt
+from lessons.kept_prompt import Prompt
 
 ASKED = {"zero-shot": 24, "prompt, kept": 100, "prompt, read anew": 8, "weights": 100}
 WAYS = {

@@ -26,7 +26,7 @@ from helpers.scoring import (
     score_labels_one_by_one,
     score_options,
 )
-from lessons.kept import Prompt
+from lessons.kept_prompt import Prompt
 
 KINDS = ("llama", "gpt2", "qwen2")
 # One word is the beginning of another, two share their first tokens, one is a single token.
