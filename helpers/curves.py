@@ -256,7 +256,7 @@ def all_ways(
     Draw `d` uses seed `d`, for the examples and in training, and a larger number of shots adds
     examples to the smaller one. Zero-shot has one cell, at 0 shots; ways that cannot answer an open
     task are left out. A training sees `seen` examples in all its passes. The rows hold the measures
-    of `teaching.Outcome` too.
+    of `Outcome` too.
 
     Raises `DataError` for an unknown way and for a draw larger than the training data.
     """

@@ -221,7 +221,7 @@ def lines(
 def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
     """How far each matrix moved: one map of layer by matrix for each method, on one colour scale.
 
-    `changes` maps a method's name to a table as `adapters.change` gives it.
+    `changes` maps a method's name to a table as `matrices.change` gives it.
     """
     maps = {
         name: 100 * table.pivot(index="matrix", columns="layer", values="relative")

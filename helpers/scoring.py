@@ -57,7 +57,7 @@ def score_labels(
         )
     if not packable(lm.model):
         return score_labels_one_by_one(lm, task, demonstrations, queries, style)
-    words = [label_words(task)] * len(queries)
+    words = [answer_words(task)] * len(queries)
     scores = _score_packed(lm, task, demonstrations, queries, words, style, budget)
     return scores.reshape(len(queries), len(task.labels))
 
@@ -117,7 +117,7 @@ def score_labels_one_by_one(
     mask.
     Returns an array [queries, labels] in nats.
     """
-    words = [label_words(task)] * len(queries)
+    words = [answer_words(task)] * len(queries)
     scores = _score_one_by_one(lm, task, demonstrations, queries, words, style)
     return scores.reshape(len(queries), len(task.labels))
 
@@ -226,7 +226,7 @@ def next_tokens(lm: LanguageModel, prompt: str, top: int = 8) -> dict[str, float
     return dict(zip(texts, best.values.tolist(), strict=True))
 
 
-def label_words(task: Task) -> list[str]:
+def answer_words(task: Task) -> list[str]:
     """The words that stand for the labels, in their order."""
     return [task.word(label) for label in task.labels]
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from helpers import claims
-from helpers.plots import COLOURS, MARKERS, STYLE, headline, show, side_by_side, visible
+from helpers.plots import COLOURS, MARKERS, STYLE, headline, one_legend, show, side_by_side, visible
 
 
 def growth(
@@ -45,8 +45,7 @@ def growth(
             axis.set_title(name, fontsize=10)
             axis.set_xlabel(x)
             axis.set_ylabel(label)
-        drawn, names = axes[0].get_legend_handles_labels()
-        figure.legend(drawn, names, loc="outside lower center", ncols=4, fontsize=9)
+        one_legend(figure, axes)
         headline(figure, title)
     show(figure, sentence)
 
@@ -103,7 +102,7 @@ def looked_at(
         axis.set_xticks(range(len(texts)), texts, rotation=90, fontsize=7, family="monospace")
         axis.set_yticks(range(len(weights)), list(weights), fontsize=8)
         figure.colorbar(drawn, label="share")
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        headline(figure, title)
     show(figure, sentence)
 
 

@@ -16,7 +16,7 @@ from helpers.packing import (
     shared_length,
 )
 from helpers.prompts import Style, encode, plain
-from helpers.scoring import label_words, query_tree, require_length, score_labels_one_by_one
+from helpers.scoring import answer_words, query_tree, require_length, score_labels_one_by_one
 
 
 class Prompt:
@@ -62,7 +62,7 @@ class Prompt:
 
     def _tree(self, query: str) -> Tree:
         """As `query_tree`, but the demonstrations are tokenised once, not for each label."""
-        bare = query_tree(self.lm, self.task, [], query, label_words(self.task), self.style)
+        bare = query_tree(self.lm, self.task, [], query, answer_words(self.task), self.style)
         question, whole = (
             encode(self.lm.tokenizer, self.style(self.task, shown, query))
             for shown in ([], self.demonstrations)

@@ -85,7 +85,7 @@ def test_what_is_too_big_is_seen():
 
 
 def table_rows(markdown: str) -> list[list[str]]:
-    """The number of rows of each table's body, as cells of their first column."""
+    """The first cell of every row, for each table's body."""
     tables, inside = [], False
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     for i, token in enumerate(tokens):

@@ -84,7 +84,7 @@ def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
 
 
 def recorded(records: Path) -> list[dict]:
-    """The verdicts that a notebook recorded in its folder: see `helpers/compare/records.py`."""
+    """The verdicts that a notebook recorded in its folder: see `helpers/claims.py`."""
     try:
         return list(json.loads((records / "verdicts.json").read_text(encoding="utf-8")).values())
     except FileNotFoundError:
