@@ -330,14 +330,14 @@ def test(options):
     set_up([REQUIREMENTS, TEST_REQUIREMENTS])
     if not find_chromium():
         say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
-    failed, found = [], False
+    failed, any_test = [], False
     for name, command, extra in stages(options):
         say(f"== {name}")
         code = run([PYTHON, "-m", *command], env=environment(**extra))[0]
-        found |= command[0] == "pytest" and code != NO_TESTS
+        any_test |= command[0] == "pytest" and code != NO_TESTS
         if code and not (command[0] == "pytest" and code == NO_TESTS):
             failed.append(name)
-    if not found:
+    if not any_test:
         failed.append("no test has such a name")
     say(f"Failed: {', '.join(failed)}" if failed else "Everything passed.")
     return 1 if failed else 0
@@ -364,9 +364,9 @@ CHECK_PACKAGES = """
 import importlib, importlib.metadata, sys
 for pin in sys.argv[1:]:
     name, version = pin.split("==")
-    found = importlib.metadata.version(name).split("+")[0]
-    if found != version:
-        sys.exit(f"{name} is {found} instead of {version}")
+    installed = importlib.metadata.version(name).split("+")[0]
+    if installed != version:
+        sys.exit(f"{name} is {installed} instead of {version}")
     modules = {"scikit-learn": "sklearn"}
     importlib.import_module(modules.get(name, name.replace("-", "_")))
 """

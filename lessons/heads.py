@@ -37,16 +37,16 @@ def layers(lm: LanguageModel) -> list[torch.nn.Module]:
 
 def projections(lm: LanguageModel) -> list[torch.nn.Module]:
     """The output projection of each layer's attention; `ValueError` where one is not found."""
-    found = [
+    outputs = [
         next((module for name, module in layer.named_modules() if _projects(name)), None)
         for layer in layers(lm)
     ]
-    if None in found:
+    if None in outputs:
         raise ValueError(
-            f"{lm.name} cannot be looked into: layer {found.index(None)} has no attention with an "
-            f"output projection of a known name ({', '.join(PROJECTIONS)})."
+            f"{lm.name} cannot be looked into: layer {outputs.index(None)} has no attention with "
+            f"an output projection of a known name ({', '.join(PROJECTIONS)})."
         )
-    return found
+    return outputs
 
 
 def _projects(name: str) -> bool:
@@ -92,7 +92,7 @@ def ablated(
         raise ValueError(f"{lm.name} has no head {unknown.pop()}, given as (layer, head).")
 
     def silence(layer: int):
-        here = [head for one, head in chosen if one == layer]
+        here = [head for its_layer, head in chosen if its_layer == layer]
 
         def hook(module, inputs):
             results = inputs[0].clone()
@@ -195,7 +195,7 @@ def others(scores: np.ndarray, chosen: Sequence[Head], seed: int, by_layer: bool
     groups = [(left, len(chosen))]
     if by_layer:
         counts = Counter(layer for layer, _ in chosen)
-        groups = [([head for head in left if head[0] == one], n) for one, n in counts.items()]
+        groups = [([head for head in left if head[0] == layer], n) for layer, n in counts.items()]
     if any(len(group) < count for group, count in groups):
         raise ValueError("Too few heads are left to choose as many others: choose fewer.")
     picked = [(group, rng.choice(len(group), count, replace=False)) for group, count in groups]
@@ -207,8 +207,8 @@ def continues(lm: LanguageModel, sequences: np.ndarray) -> tuple[np.ndarray, np.
 
     Both are [count, tokens - 1]: each token but the first, given all before it.
     """
-    found = [_continues(lm, torch.as_tensor(row, device=lm.device)) for row in sequences]
-    losses, right = zip(*found, strict=True)
+    by_sequence = [_continues(lm, torch.as_tensor(row, device=lm.device)) for row in sequences]
+    losses, right = zip(*by_sequence, strict=True)
     return np.array(losses), np.array(right)
 
 

@@ -94,9 +94,9 @@ def facts_study(lm: LanguageModel, draws: int, count: int = FACTS) -> Study:
     known, names = load_rows("invented_facts"), list(WAYS)
     cells = [
         {"draw": d, "way": way}
-        for some in (names[:3], names[3:])
+        for group in (names[:3], names[3:])
         for d in range(draws)
-        for way in some
+        for way in group
     ]
     settled = {"task": "facts", "questions": count, "data": digest(*known), "settings": SETTINGS}
 
@@ -177,14 +177,14 @@ def updated_in_every_way(lm: LanguageModel, policies: Sequence[dict], number: in
 
 def _rows_of(state: dict) -> list[dict]:
     """A row for each measure of what the model holds; the answer written stands once."""
-    measured = ("ranked", "written", "others", "others_written")
-    same = {key: value for key, value in state.items() if key not in measured}
+    measures = ("ranked", "written", "others", "others_written")
+    same = {key: value for key, value in state.items() if key not in measures}
     rows = []
-    for measure in measured:
-        right = str(state[measure]) if measure in measured[:2] else ""
+    for measure in measures:
+        right = str(state[measure]) if measure in measures[:2] else ""
         said = same["answer"] if measure == "written" else ""
-        told = {"measure": measure, "right": right, "value": state[measure], "answer": said}
-        rows.append(same | told)
+        measured = {"measure": measure, "right": right, "value": state[measure]}
+        rows.append(same | measured | {"answer": said})
     return rows
 
 
@@ -351,7 +351,7 @@ def check_updated_prompt(
         problem = "give a list of data.Example, as facts.statements makes it."
     elif lines is not None:
         (said,) = facts.write(lm, [fact], shown=lines)
-        others = [one for one in known if one is not fact]
+        others = [other for other in known if other is not fact]
         then, now = (
             int(facts.choose(lm, others, shown=shown).sum())
             for shown in (facts.statements(known), lines)

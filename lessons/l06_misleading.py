@@ -372,10 +372,10 @@ def parts_intervals(right: np.ndarray, times: int = 1000) -> dict[str, Interval]
             return [getattr(again, name) for name in names]
 
         places = (np.arange(right.shape[axis]),)
-        found = bootstrap(
+        bound = bootstrap(
             places, statistic, n_resamples=times, vectorized=False, rng=0, method="percentile"
         ).confidence_interval
-        for name, low, high in zip(names, found.low, found.high, strict=True):
+        for name, low, high in zip(names, bound.low, bound.high, strict=True):
             bounds[name] = Interval(getattr(middle, name), float(low), float(high))
     return bounds
 

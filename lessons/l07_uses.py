@@ -241,7 +241,7 @@ def by_earlier(results: pd.DataFrame, *more: str) -> dict[str, dict[int, Interva
     """Share of messages that keep all rules (and `more`, as in `texts_right`), for each way at each
     number of earlier messages."""
     rows = results.groupby(["way", "earlier"])
-    shares = {key: interval(texts_right(some, *more), nested=True) for key, some in rows}
+    shares = {key: interval(texts_right(group, *more), nested=True) for key, group in rows}
     ways = ("weights", "prompt")  # the one with more numbers last: it has the ticks
     return {way: {n: share for (w, n), share in shares.items() if w == way} for way in ways}
 

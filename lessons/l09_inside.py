@@ -136,7 +136,7 @@ def recalls(
 
 def ablation_study(lm: LanguageModel, draws: int) -> Study:
     """In each draw the same questions in all `WAYS`, each draw with random heads of its own."""
-    found, known = find(lm), load_rows("invented_facts")
+    heads_found, known = find(lm), load_rows("invented_facts")
     english = neutral_lines(72)[ENGLISH]
 
     def asked(drawn: Sequence[dict], draw: int) -> Iterator[dict]:
@@ -151,15 +151,15 @@ def ablation_study(lm: LanguageModel, draws: int) -> Study:
         tuned = facts.teach(lm, facts.statements(drawn), draw).lm
         rows = [{"way": INTACT} | row for row in recalls(lm, drawn, "untaught")]
         for way in WAYS:
-            chosen = without(found, way, draw)
-            with ablated(lm, chosen, found.means):
+            chosen = without(heads_found, way, draw)
+            with ablated(lm, chosen, heads_found.means):
                 rows += [{"way": way} | row for row in asked(drawn, draw)]
-            with ablated(tuned, chosen, found.means):
+            with ablated(tuned, chosen, heads_found.means):
                 rows += [{"way": way} | row for row in recalls(tuned, drawn, "weights")]
         return rows
 
     settings = {"shots": SHOTS, "items": ITEMS, "facts": FACTS, "least": INDUCTION}
-    settings |= {"heads": [list(head) for head in found.chosen]}
+    settings |= {"heads": [list(head) for head in heads_found.chosen]}
     settings |= {"rate": LORA.rate, "batch": LORA.batch, "rank": LORA.rank}
     data = digest(*known, *english, *(load_task(name).train for name in SKILLS))
     settled = {"task": "ablation", "data": data, "settings": settings}

@@ -186,7 +186,7 @@ def draw(seed: int, split: str = "test") -> list[Visit]:
         notes, others = order[:NOTES], order[NOTES:]
         by_code = {note.code: note for note in others}  # one of each code
         unasked = [note for code, note in by_code.items() if code not in {n.code for n in notes}]
-        few, every = ([example(doctor, n) for n in some] for some in (unasked, by_code.values()))
+        few, every = ([example(doctor, n) for n in notes] for notes in (unasked, by_code.values()))
         visits.append(Visit(doctor, few[:SHOTS], every, notes))
     return visits
 

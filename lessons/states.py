@@ -67,20 +67,20 @@ def same_length(prompts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 @torch.inference_mode()
 def scores(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     """Log-probability of every possible next token after each prompt, [prompts, vocabulary]."""
-    found = [None] * len(prompts)
+    by_prompt = [None] * len(prompts)
     for group in same_length(prompts):
         rows = torch.tensor([prompts[i] for i in group], device=lm.device)
         logits = lm.model(rows, use_cache=False, logits_to_keep=1).logits[:, -1]
-        for i, told in zip(group, logits.float().log_softmax(-1), strict=True):
-            found[i] = told
-    return torch.stack(found)
+        for i, log_p in zip(group, logits.float().log_softmax(-1), strict=True):
+            by_prompt[i] = log_p
+    return torch.stack(by_prompt)
 
 
 @torch.inference_mode()
 def states(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
     """The states at the last token of each prompt, [prompts, layers + 1, width]."""
     places = stations(lm)
-    found = [None] * len(prompts)
+    by_prompt = [None] * len(prompts)
     for group in same_length(prompts):
         seen = [None] * len(places)
 
@@ -92,9 +92,9 @@ def states(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
 
         with hooks(places, watch):
             scores(lm, [prompts[i] for i in group])
-        for i, told in zip(group, torch.stack(seen, 1), strict=True):
-            found[i] = told
-    return torch.stack(found)
+        for i, passed in zip(group, torch.stack(seen, 1), strict=True):
+            by_prompt[i] = passed
+    return torch.stack(by_prompt)
 
 
 @torch.inference_mode()
@@ -120,9 +120,9 @@ def through_lens(
     if not torch.allclose(read_out(lm, states(lm, prompts[:1])[0, -1]), first, atol=0.05):
         raise ValueError(f"{lm.name} cannot be looked into: its norm and head are not all.")
     for state, answer in zip(states(lm, prompts), answers, strict=True):
-        told = read_out(lm, state)  # one prompt at a time, because the vocabulary is wide
-        chances.append(told[:, answer].cpu().numpy())
-        places.append((told > told[:, [answer]]).sum(1).cpu().numpy())
+        log_p = read_out(lm, state)  # one prompt at a time, because the vocabulary is wide
+        chances.append(log_p[:, answer].cpu().numpy())
+        places.append((log_p > log_p[:, [answer]]).sum(1).cpu().numpy())
     return np.array(chances), np.array(places)
 
 

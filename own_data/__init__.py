@@ -58,9 +58,9 @@ def compare_own(
         return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws, seen)
 
     planned = planning.settled_plan(folder, lm, own.task, new)
-    print(planning.told(planned, own.task))
+    print(planning.described(planned, own.task))
     rows = planning.carry_out(lm, own.task, planned, folder / "results.csv", deadline)
     advice = advise(lm, rows, planned.shots)
-    compared = planning.told(planned._replace(draws=rows["draw"].nunique()), own.task)
+    compared = planning.described(planned._replace(draws=rows["draw"].nunique()), own.task)
     files = report.write(folder, own, rows, advice, compared, command)
     return Comparison(own, planned, rows, advice, files)

@@ -147,7 +147,7 @@ def carry_out(
     return rows
 
 
-def told(planned: Plan, task: Task) -> str:
+def described(planned: Plan, task: Task) -> str:
     """What a plan compares, in words."""
     left = len(task.train) - planned.shots
     less = " (fewer than usual, to save time)" if planned.seen < SEEN else ""

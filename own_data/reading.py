@@ -139,8 +139,8 @@ def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_T
     if not cut:
         return own
     train, held_out = (
-        tuple(Example(cut.get(example.text, example.text), example.label) for example in some)
-        for some in (own.task.train, own.task.held_out)
+        tuple(Example(cut.get(example.text, example.text), example.label) for example in examples)
+        for examples in (own.task.train, own.task.held_out)
     )
     note = (
         f"{len(cut)} of {len(encoded)} texts have more than {most} tokens; only the first {most} "

@@ -16,12 +16,12 @@ class LinkError(ValueError):
 def slug(root: Path) -> str:
     """The repository as OWNER/NAME."""
     text = (root / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(rf'^repository = "({SLUG})"', text, re.M)
-    if not found:
+    line = re.search(rf'^repository = "({SLUG})"', text, re.M)
+    if not line:
         raise LinkError(
             'pyproject.toml lacks `repository = "OWNER/NAME"` under [tool.course]: write it there.'
         )
-    return found[1]
+    return line[1]
 
 
 def rewrite(root: Path, new: str) -> list[Path]:
@@ -64,19 +64,20 @@ def linking_files(root: Path) -> list[Path]:
 def problems(root: Path) -> list[str]:
     """A sentence for each link that leads elsewhere and each badge that a lesson lacks."""
     right = slug(root)
-    found = []
+    sentences = []
     for file in linking_files(root):
         text = file.read_text(encoding="utf-8")
         where = file.relative_to(root).as_posix()
         wrong = [start + other for start, other in _links(text, right) if other != right]
-        found += [f"{where}: {link} should lead to {right}" for link in wrong]
+        sentences += [f"{where}: {link} should lead to {right}" for link in wrong]
         if file.suffix == ".ipynb":
             badges = (
                 f"{COLAB}{right}/blob/main/{where}",
                 f"{BINDER}{right}/main?urlpath=lab/tree/{where}",
             )
-            found += [f"{where}: the link {link} is missing" for link in badges if link not in text]
-    return found
+            absent = [link for link in badges if link not in text]
+            sentences += [f"{where}: the link {link} is missing" for link in absent]
+    return sentences
 
 
 def _links(text: str, right: str) -> list[tuple[str, str]]:

@@ -177,15 +177,15 @@ def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
     """Each cell tagged `exercise`, its check (the next code cell), its hint and its solution."""
     cells = notebook.cells
     starts = [place for place, cell in enumerate(cells) if "exercise" in tags(cell)]
-    found = []
+    blanks = []
     for start, stop in zip(starts, [*starts[1:], len(cells)], strict=True):
         after = cells[start + 1 : stop]
         check = next((cell for cell in after if cell.cell_type == "code"), None)
         text = "\n".join(cell.source for cell in after if cell.cell_type == "markdown")
         solution = folded(text, "solution")
         code = solution and re.search(r"```python\n(.*?)```", solution, re.S)
-        found.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
-    return found
+        blanks.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
+    return blanks
 
 
 def folded(text: str, title: str) -> str | None:
