@@ -209,7 +209,7 @@ CHECKS = {
         (2, "Not yet: that is for a prompt read anew"),
         (3000, "Not yet: that is how many it takes in all"),
         (90_000, "Not yet: divide by the days"),
-        (50, "Not yet: 50.0 a day is not where"),
+        (97, "Not yet: 97.0 a day is not where"),
         (math.nan, "Not yet: "),
     ],
     partial(
