@@ -2,7 +2,6 @@
 
 import threading
 import time
-import warnings
 
 import numpy as np
 import psutil
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from helpers.data import Example, Task, load_task, texts
-from helpers.packing import block_mask, packable
+from helpers.packing import block_mask
 from helpers.prompts import PromptTooLong, chat, encode, nearest, plain
 from helpers.scoring import (
     answer,
@@ -40,8 +39,15 @@ EXAMPLES = (
 )
 TASK = Task("mixed", "{text} -> {label}\n", EXAMPLES, (), tuple(WORDS), WORDS)
 QUERIES = ["a very cold winter night", "", "rain", "hot", "where is my post? hot hot"]
-pytestmark = pytest.mark.usefixtures("one_thread")
-BOTH = pytest.mark.parametrize("score", [score_labels, score_labels_one_by_one])
+PROMPTS = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
+GLUED = Task("glued", "{text}{label}", (), (), ("ld",), {"ld": "ld"})
+OPEN = Task("open", TASK.template, EXAMPLES, ())
+OPTIONS = [["cold", "hot"], ["a dog", "rain"], ["hot water", "cold"]]
+WAYS = (score_labels, score_labels_one_by_one)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("error:.*block mask"),  # those that can be packed are
+]
 
 
 def reference(lm, task, demonstrations, queries, style=plain) -> np.ndarray:
@@ -81,20 +87,16 @@ def greedy(lm, prompt, count, stop=()) -> str:
 
 
 def close(found, expected) -> bool:
-    return np.allclose(found, expected, rtol=0, atol=1e-3)
+    same_shape = np.shape(found) == np.shape(expected)
+    return same_shape and np.allclose(found, expected, rtol=0, atol=1e-3)
 
 
-# Scores
-
-
-@BOTH
-@pytest.mark.parametrize("shots", [0, 1, 5])
-@pytest.mark.parametrize("kind", KINDS)
-def test_scores_are_those_of_separate_sequences(tiny_models, kind, shots, score):
-    lm = tiny_models[kind]
-    expected = reference(lm, TASK, EXAMPLES[:shots], QUERIES)
-    assert close(score(lm, TASK, EXAMPLES[:shots], QUERIES), expected)
-    assert np.ptp(expected, axis=0).min() > 0.1  # or the tiny models could not tell texts apart
+def both_are_right(lm, *asked) -> np.ndarray:
+    """Hold both ways of scoring against the definition, and return what it says."""
+    expected = reference(lm, *asked)
+    for score in WAYS:
+        assert close(score(lm, *asked), expected), score.__name__
+    return expected
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +104,19 @@ def category():
     return load_task("category")
 
 
-@pytest.fixture(scope="module", params=["plain", "chat"])
-def course_scores(request, lm, category):
-    """What to score with the course's model, and the scores by definition."""
-    if request.param == "plain":
-        asked = (category, category.draw(4, 0), texts(category.held_out)[:2], plain)
-    else:
-        asked = (TASK, EXAMPLES[:2], QUERIES[1:2], chat(lm.tokenizer))
-    return asked, reference(lm, *asked)
+# Scores
 
 
-@BOTH
-def test_scores_of_the_courses_model(lm, course_scores, score):
-    asked, expected = course_scores
-    assert close(score(lm, *asked), expected)
+@pytest.mark.parametrize("shots", [0, 1, 5])
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_are_those_of_separate_sequences(tiny_models, kind, shots):
+    expected = both_are_right(tiny_models[kind], TASK, EXAMPLES[:shots], QUERIES)
+    assert np.ptp(expected, axis=0).min() > 0.1  # or the tiny models could not tell texts apart
+
+
+def test_scores_of_the_courses_model(lm, category):
+    both_are_right(lm, category, category.draw(4, 0), texts(category.held_out)[:2])
+    both_are_right(lm, TASK, EXAMPLES[:2], QUERIES[1:2], chat(lm.tokenizer))
 
 
 @settings(max_examples=25)
@@ -139,26 +140,27 @@ def test_neither_order_nor_budget_nor_company_changes_a_score(
     assert close(found, expected[order])
 
 
-@BOTH
-def test_each_query_may_have_its_own_demonstrations(tiny_models, score):
-    lm, choose = tiny_models["llama"], nearest(EXAMPLES, 2)
+def test_each_query_may_have_its_own_demonstrations(tiny_models):
+    choose = nearest(EXAMPLES, 2)
     assert choose("ice cold") != choose("my post")
-    assert close(
-        score(lm, TASK, choose, QUERIES),
-        reference(lm, TASK, choose, QUERIES),
-    )
+    both_are_right(tiny_models["llama"], TASK, choose, QUERIES)
 
 
-@BOTH
-def test_a_start_token_is_read_once(make_tiny, score):
+def test_a_start_token_is_read_once(make_tiny):
     lm = make_tiny("llama", started=True)
     for style in (plain, chat(lm.tokenizer)):
-        expected = reference(lm, TASK, EXAMPLES[:2], QUERIES, style)
-        assert close(score(lm, TASK, EXAMPLES[:2], QUERIES, style), expected)
+        both_are_right(lm, TASK, EXAMPLES[:2], QUERIES, style)
+    both_are_right(lm, GLUED, [], ["", "x"])  # behind it even nothing has an answer
 
 
-@BOTH
-def test_a_word_that_melts_into_the_question_is_scored_from_where_they_part(tiny_models, score):
+@pytest.mark.parametrize("score", WAYS)
+@pytest.mark.parametrize("query", ["", "co"], ids=["nothing", "all of it melts"])
+def test_an_answer_to_nothing_is_refused(tiny_models, score, query):
+    with pytest.raises(ValueError, match=r"'glued': nothing stands before the label of '"):
+        score(tiny_models["llama"], GLUED, [], ["fine", query])
+
+
+def test_a_word_that_melts_into_the_question_is_scored_from_where_they_part(tiny_models):
     lm = tiny_models["qwen2"]
     task = Task("glued", "{text}{label}", (), (), ("ld", "x"), {"ld": "ld", "x": "x"})
     ids = lm.tokenizer.convert_tokens_to_ids
@@ -169,23 +171,9 @@ def test_a_word_that_melts_into_the_question_is_scored_from_where_they_part(tiny
     ]
     with torch.no_grad():
         after = lm.model(torch.tensor([ids(["?", "co"])])).logits[0].log_softmax(-1)
-    expected = [after[0, ids("cold")], after[0, ids("co")] + after[1, ids("x")]]
-    assert close(score(lm, task, [], ["?co"]), [[float(value) for value in expected]])
-
-
-@BOTH
-@pytest.mark.parametrize("query", ["", "co"], ids=["nothing", "all of it melts"])
-def test_an_answer_to_nothing_is_refused(tiny_models, score, query):
-    task = Task("glued", "{text}{label}", (), (), ("ld",), {"ld": "ld"})
-    with pytest.raises(ValueError, match=r"'glued': nothing stands before the label of '"):
-        score(tiny_models["llama"], task, [], ["fine", query])
-
-
-@BOTH
-def test_with_a_start_token_even_nothing_has_an_answer(make_tiny, score):
-    lm = make_tiny("llama", started=True)
-    task = Task("glued", "{text}{label}", (), (), ("ld",), {"ld": "ld"})
-    assert close(score(lm, task, [], ["", "x"]), reference(lm, task, [], ["", "x"]))
+    expected = [float(after[0, ids("cold")]), float(after[0, ids("co")] + after[1, ids("x")])]
+    for score in WAYS:
+        assert close(score(lm, task, [], ["?co"]), [expected])
 
 
 def test_demonstrations_longer_than_a_pass_are_read_in_pieces(make_tiny):
@@ -196,28 +184,52 @@ def test_demonstrations_longer_than_a_pass_are_read_in_pieces(make_tiny):
     assert close(score_labels(lm, TASK, demonstrations, QUERIES[:2]), expected)
 
 
-@BOTH
+@pytest.mark.parametrize("score", WAYS)
 def test_no_queries_give_no_rows(tiny_models, score):
     assert score(tiny_models["llama"], TASK, EXAMPLES, []).shape == (0, 4)
 
 
-def test_an_open_task_has_no_labels_to_score(tiny_models):
-    task = Task("open", "{text} -> {label}\n", EXAMPLES, ())
-    with pytest.raises(ValueError, match=r"'open' is open, .* use generate instead"):
-        score_labels(tiny_models["llama"], task, EXAMPLES, ["hot"])
-
-
-@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_prompt_is_never_cut(make_tiny, score, kind):
+def test_a_prompt_is_never_cut(make_tiny, kind):
     longest = len(encode(make_tiny(kind).tokenizer, plain(TASK, [], "rain", "late delivery")))
     size = "n_positions" if kind == "gpt2" else "max_position_embeddings"
     lm = make_tiny(kind, **{size: longest})
-    assert close(score(lm, TASK, [], ["rain"]), reference(lm, TASK, [], ["rain"]))
-    with pytest.raises(
-        PromptTooLong, match=f"has {longest + 1} tokens, but {kind} reads {longest}"
-    ):
-        score(lm, TASK, [], ["rain", "rains"])
+    both_are_right(lm, TASK, [], ["rain"])
+    said = f"has {longest + 1} tokens, but {kind} reads {longest}"
+    for score in WAYS:
+        with pytest.raises(PromptTooLong, match=said):
+            score(lm, TASK, [], ["rain", "rains"])
+
+
+def test_an_open_task_has_no_labels_to_score(tiny_models):
+    lm = tiny_models["llama"]
+    with pytest.raises(ValueError, match=r"'open' is open, .* use generate instead"):
+        score_labels(lm, OPEN, EXAMPLES, ["hot"])
+    with pytest.raises(ValueError, match="'open' is open"):
+        Prompt(lm, OPEN, EXAMPLES)
+
+
+def options_by_definition(lm) -> np.ndarray:
+    """Each query's options as the labels of a task of its own."""
+    scores = []
+    for query, words in zip(QUERIES[:3], OPTIONS, strict=True):
+        task = Task("own", TASK.template, (), (), words, {word: word for word in words})
+        scores += [*reference(lm, task, EXAMPLES[:2], [query])]
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("budget", [None, 1])
+def test_every_query_may_have_options_of_its_own(tiny_models, kind, budget):
+    lm = tiny_models[kind]
+    found = score_options(lm, OPEN, EXAMPLES[:2], QUERIES[:3], OPTIONS, budget=budget)
+    assert close(found, options_by_definition(lm))
+
+
+@pytest.mark.parametrize("options", [OPTIONS[:2], [["a"], ["b"], ["c", "d"]]])
+def test_options_must_be_as_many_for_each_query(tiny_models, options):
+    with pytest.raises(ValueError, match="a list of options for each query, as many for each"):
+        score_options(tiny_models["llama"], OPEN, EXAMPLES[:2], QUERIES[:3], options)
 
 
 def test_the_best_label_is_predicted():
@@ -247,27 +259,23 @@ def unpackable(request, make_tiny):
 def test_other_models_are_scored_the_plain_way_and_say_so(unpackable):
     with pytest.warns(UserWarning, match="does not take a block mask") as caught:
         found = score_labels(unpackable, TASK, EXAMPLES[:3], QUERIES)
-    assert caught[0].filename == __file__
-    assert close(found, reference(unpackable, TASK, EXAMPLES[:3], QUERIES))
+        chosen = score_options(unpackable, OPEN, EXAMPLES[:2], QUERIES[:3], OPTIONS)
+        kept = Prompt(unpackable, TASK, EXAMPLES[:3]).score("rain")
+    said_here = [warning for warning in caught if warning.filename == __file__]
+    assert len(said_here) == 3
+    expected = reference(unpackable, TASK, EXAMPLES[:3], QUERIES)
+    assert close(found, expected) and close(kept, expected[QUERIES.index("rain")])
+    assert close(chosen, options_by_definition(unpackable))
 
 
 def test_other_models_generate_the_plain_way_and_say_so(unpackable):
-    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
-    expected = [greedy(unpackable, prompt, 10) for prompt in prompts]
+    free = [greedy(unpackable, prompt, 10) for prompt in PROMPTS]
+    stop = (max(free, key=len)[2],)
     with pytest.warns(UserWarning, match="does not take a block mask") as caught:
-        assert generate(unpackable, prompts, 10, stop=()) == expected
+        assert generate(unpackable, PROMPTS, 10, stop=()) == free
+        stopped = generate(unpackable, PROMPTS, 10, stop)
     assert caught[0].filename == __file__
-    mark = longest(expected)[2]
-    expected = [greedy(unpackable, prompt, 10, (mark,)) for prompt in prompts]
-    with pytest.warns(UserWarning, match="does not take a block mask"):
-        assert generate(unpackable, prompts, 10, stop=(mark,)) == expected
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_packable_models_are_taken_without_a_warning(tiny_models, kind):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert packable(tiny_models[kind].model)
+    assert stopped == [greedy(unpackable, prompt, 10, stop) for prompt in PROMPTS]
 
 
 # The block mask
@@ -294,10 +302,6 @@ def test_who_sees_whom():
 # Generation
 
 
-def longest(answers: list[str]) -> str:
-    return max(answers, key=len)
-
-
 @settings(max_examples=25)
 @given(
     kind=st.sampled_from(KINDS),
@@ -318,33 +322,21 @@ def test_answers_are_those_of_separate_greedy_decoding(
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_answer_ends_before_the_first_stop_string(tiny_models, kind):
     lm = tiny_models[kind]
-    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
-    free = generate(lm, prompts, 16, stop=())
-    text = longest(free)
+    text = max(generate(lm, PROMPTS, 16, stop=()), key=len)
     stop = (text[5:7], text[3], "never said")  # two tokens, one token, none
-    stopped = generate(lm, prompts, 16, stop)
-    assert stopped == [greedy(lm, prompt, 16, stop) for prompt in prompts]
-    assert stopped[free.index(text)] == text[: min(text.index(mark) for mark in stop[:2])].strip()
-    assert not any(mark in said for said in stopped for mark in stop)
+    assert generate(lm, PROMPTS, 16, stop) == [greedy(lm, prompt, 16, stop) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("listed", [False, True])
-def test_an_answer_ends_at_an_end_token(make_tiny, listed):
+def test_an_answer_ends_at_an_end_token_where_the_model_has_one(make_tiny):
     lm = make_tiny("llama")
-    prompts = [plain(TASK, EXAMPLES[:2], query) for query in QUERIES]
-    free = generate(lm, prompts, 12, stop=())
-    end = greedy_tokens(lm, prompts[0], 12)[4]
-    lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, end] if listed else end
-    ended = generate(lm, prompts, 12, stop=())
-    assert ended == [greedy(lm, prompt, 12) for prompt in prompts]
-    assert ended != free
-
-
-def test_a_model_without_an_end_token_goes_on(make_tiny):
-    lm = make_tiny("llama")
-    free = generate(lm, ["ice ->"], 8, stop=())
+    free = generate(lm, PROMPTS, 12, stop=())
+    end = greedy_tokens(lm, PROMPTS[0], 12)[4]
+    for ends in (end, [lm.tokenizer.eos_token_id, end]):
+        lm.model.generation_config.eos_token_id = ends
+        ended = generate(lm, PROMPTS, 12, stop=())
+        assert ended == [greedy(lm, prompt, 12) for prompt in PROMPTS] and ended != free
     lm.model.generation_config.eos_token_id = None
-    assert generate(lm, ["ice ->"], 8, stop=()) == free
+    assert generate(lm, PROMPTS, 12, stop=()) == free
 
 
 def test_answers_of_the_courses_model(lm):
@@ -359,11 +351,11 @@ def test_answers_of_the_courses_model(lm):
 
 def test_a_task_is_answered_as_its_prompts_are(tiny_models):
     lm, choose = tiny_models["llama"], nearest(EXAMPLES, 2)
-    for demonstrations, style in ((EXAMPLES[:2], plain), (choose, chat(lm.tokenizer))):
-        told = answer(lm, TASK, demonstrations, QUERIES, style, max_new_tokens=5)
-        shown = [demonstrations(q) if callable(demonstrations) else demonstrations for q in QUERIES]
-        prompts = [style(TASK, s, q) for s, q in zip(shown, QUERIES, strict=True)]
-        assert told == generate(lm, prompts, 5)
+    assert answer(lm, TASK, EXAMPLES[:2], QUERIES) == generate(lm, PROMPTS, 8)
+    style = chat(lm.tokenizer)
+    prompts = [style(TASK, choose(query), query) for query in QUERIES]
+    told = answer(lm, TASK, choose, QUERIES, style, max_new_tokens=5)
+    assert told == generate(lm, prompts, 5)
 
 
 def test_an_answer_that_might_not_fit_is_refused(make_tiny):
@@ -374,11 +366,8 @@ def test_an_answer_that_might_not_fit_is_refused(make_tiny):
         generate(lm, ["x", prompt], 9)
 
 
-def test_no_prompts_give_no_answers(tiny_models):
+def test_no_prompts_give_no_answers_and_an_empty_one_is_refused(tiny_models):
     assert generate(tiny_models["llama"], []) == []
-
-
-def test_an_empty_prompt_is_refused(tiny_models):
     with pytest.raises(ValueError, match="prompt is empty: give the model at least one token"):
         generate(tiny_models["llama"], ["fine", ""])
 
@@ -399,12 +388,8 @@ def test_the_next_tokens_are_the_likeliest_with_their_probabilities(lm):
 
 # Calibration
 
-MATRICES = st.integers(2, 6).flatmap(
-    lambda rows: st.lists(
-        st.lists(st.floats(-30, 0), min_size=3, max_size=3), min_size=rows, max_size=rows
-    ).map(np.array)
-)
-BIASES = st.lists(st.floats(-5, 5), min_size=3, max_size=3).map(np.array)
+ROW = st.lists(st.floats(-30, 0), min_size=3, max_size=3)
+MATRICES = st.lists(ROW, min_size=1, max_size=6).map(np.array)
 
 
 def test_contextual_calibration_by_hand():
@@ -419,8 +404,6 @@ def test_batch_calibration_by_hand():
     mean = np.array([2.05, 0.95]) / 3
     expected = np.log(np.array([[0.8, 0.2], [0.5, 0.5], [0.75, 0.25]]) / mean)
     assert np.allclose(batch_calibration(scores), expected)
-    assert scores.argmax(1).tolist() == [0, 0, 0]
-    assert batch_calibration(scores).argmax(1).tolist() == [0, 1, 0]
 
 
 @given(scores=MATRICES, content_free=MATRICES, shift=st.floats(-9, 9))
@@ -438,12 +421,7 @@ def test_after_batch_calibration_no_label_is_favoured_on_average(scores):
     assert np.allclose(np.exp(batch_calibration(scores)).mean(0), 1)
 
 
-@given(bias=BIASES, rows=st.integers(1, 5))
-def test_scores_that_are_nothing_but_bias_calibrate_to_zero(bias, rows):
-    assert np.allclose(batch_calibration(np.tile(bias, (rows, 1))), 0, atol=1e-12)
-
-
-@given(scores=MATRICES, bias=BIASES)
+@given(scores=MATRICES, bias=ROW)
 def test_contextual_calibration_removes_a_constant_bias_for_one_input(scores, bias):
     """With one content-free input, and up to a constant in each row."""
     neutral = np.zeros((1, 3))
@@ -488,9 +466,9 @@ def test_a_query_that_joins_what_is_before_it_is_scored_right(make_tiny):
     lm = make_tiny("llama")
     task = Task("joined", "is {text} -> {label}\n", EXAMPLES, (), tuple(WORDS), WORDS)
     prompt = Prompt(lm, task, EXAMPLES[:2])
-    for query in ("cold", "ice", "hot", "cold"):
-        (expected,) = score_labels_one_by_one(lm, task, EXAMPLES[:2], [query])
-        assert close(prompt.score(query)[None], expected[None])
+    queries = ["cold", "ice", "hot", "cold"]
+    found = [prompt.score(query) for query in queries]
+    assert close(found, score_labels_one_by_one(lm, task, EXAMPLES[:2], queries))
 
 
 def test_a_kept_prompt_is_never_cut(make_tiny):
@@ -500,54 +478,6 @@ def test_a_kept_prompt_is_never_cut(make_tiny):
         prompt.score("very " * 40)
     with pytest.raises(PromptTooLong, match="200"):
         Prompt(lm, TASK, EXAMPLES * 3)
-
-
-def test_a_kept_prompt_needs_labels(tiny_models):
-    with pytest.raises(ValueError, match="open"):
-        Prompt(tiny_models["llama"], Task("open", "{text} -> {label}\n", EXAMPLES, ()), EXAMPLES)
-
-
-def test_other_models_answer_a_prompt_the_plain_way(unpackable):
-    with pytest.warns(UserWarning, match="block mask"):
-        prompt = Prompt(unpackable, TASK, EXAMPLES[:2])
-        found = prompt.score("rain")
-    (expected,) = score_labels_one_by_one(unpackable, TASK, EXAMPLES[:2], ["rain"])
-    assert close(found[None], expected[None])
-
-
-# Options of each query's own
-
-OPTIONS = [["cold", "hot"], ["a dog", "rain"], ["hot water", "cold"]]
-OPEN = Task("open", TASK.template, (), ())
-SHOWN = [Example("ice", "cold"), Example("post", "late delivery")]
-
-
-def options_reference(lm) -> np.ndarray:
-    scores = []
-    for query, words in zip(QUERIES[:3], OPTIONS, strict=True):
-        task = Task("own", TASK.template, (), (), tuple(words), {word: word for word in words})
-        scores.append(reference(lm, task, SHOWN, [query])[0])
-    return np.array(scores)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("budget", [None, 1])
-def test_every_query_may_have_options_of_its_own(tiny_models, kind, budget):
-    lm = tiny_models[kind]
-    found = score_options(lm, OPEN, SHOWN, QUERIES[:3], OPTIONS, budget=budget)
-    assert found.shape == (3, 2) and close(found, options_reference(lm))
-
-
-def test_other_models_score_options_the_plain_way(unpackable):
-    with pytest.warns(UserWarning, match="block mask") as caught:
-        found = score_options(unpackable, OPEN, SHOWN, QUERIES[:3], OPTIONS)
-    assert caught[0].filename == __file__ and close(found, options_reference(unpackable))
-
-
-@pytest.mark.parametrize("options", [OPTIONS[:2], [["a"], ["b"], ["c", "d"]]])
-def test_options_must_be_as_many_for_each_query(tiny_models, options):
-    with pytest.raises(ValueError, match="a list of options for each query, as many for each"):
-        score_options(tiny_models["llama"], OPEN, SHOWN, QUERIES[:3], options)
 
 
 # Speed and memory
