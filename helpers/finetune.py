@@ -33,7 +33,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from helpers import model as models
-from helpers.adapters import attach, require_bare
+from helpers.adapters import attach, in_bfloat16, require_bare
 from helpers.data import Example, Task
 from helpers.model import LanguageModel, ModelError
 from helpers.packing import TRUNK, block_mask, common_length, groups, packable
@@ -288,7 +288,9 @@ def tune(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
     budget = recipe.budget or pass_budget(lm.device)
     loop = train(tuned, plan, optimizer, schedule, budget, recipe.packed and packable(lm.model))
-    history, note, interrupted = _follow(loop, len(plan), weights, lora, lm)
+    quick = in_bfloat16(tuned.model) if lora and rounds(lm) else contextlib.nullcontext()
+    with quick:
+        history, note, interrupted = _follow(loop, len(plan), weights, lora, lm)
     optimizer.zero_grad()
     if note:
         warnings.warn(note, stacklevel=2)
@@ -387,6 +389,19 @@ def pass_budget(device: torch.device) -> int:
         return 2048
     room = (_free_bytes(device) / 2 - HELD_BYTES) / TOKEN_BYTES
     return int(min(256, max(64, room // 64 * 64)))
+
+
+def rounds(lm: LanguageModel) -> bool:
+    """Whether LoRA multiplies by the frozen weights in bfloat16: where a CPU has tiles for it (AMX)
+    and memory for a copy. Measured: 1.4 times as fast; with AVX-512's bfloat16 alone, slower."""
+    known = getattr(torch.cpu, "get_capabilities", dict)()  # older versions cannot tell
+    needed = HELD_BYTES + 256 * TOKEN_BYTES + 2 * lm.model.num_parameters()
+    return (
+        lm.device.type == "cpu"
+        and lm.model.dtype == torch.float32
+        and bool(known.get("amx_bf16"))
+        and _free_bytes(lm.device) / 2 >= needed
+    )
 
 
 def _give_back() -> None:

@@ -108,11 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Prepare the model (or `--check` it), print one line, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m helpers.model", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="only look, change nothing")
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="end with a line of JSON: name, path, device",
-    )
+    parser.add_argument("--json", action="store_true", help="end with a line of JSON")
     options = parser.parse_args(arguments)
     name = os.environ.get("MODEL") or DEFAULT
     try:

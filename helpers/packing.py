@@ -117,15 +117,8 @@ def keep_prefix(cache: DynamicCache, shared: int) -> None:
 @torch.inference_mode()
 def score_row(lm: LanguageModel, cache: DynamicCache, shared: int, trees: list[Tree]) -> np.ndarray:
     """One pass over one packed row; returns [trees, labels]."""
-    tokens, positions, owner, branch, sources, targets, cells = (
-        [],
-        [],
-        [],
-        [],
-        [],
-        [],
-        [],
-    )
+    tokens, positions, owner, branch = [], [], [], []
+    sources, targets, cells = [], [], []
     for t, tree in enumerate(trees):
         tokens += tree.trunk
         positions += range(shared, shared + len(tree.trunk))

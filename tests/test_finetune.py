@@ -309,6 +309,35 @@ def test_half_precision_passes_train_float32_weights(tiny, monkeypatch):
     assert tiny.model.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_products_in_bfloat16_learn_the_same_within_their_precision(tiny_models, kind, monkeypatch):
+    monkeypatch.setattr(adapters, "LARGE", 1)
+    losses = {}
+    for rounded in (False, True):
+        monkeypatch.setattr(finetune, "rounds", lambda lm, rounded=rounded: rounded)
+        tuned = tune(tiny_models[kind], TASK, EXAMPLES, passes=5, rate=0.01)
+        losses[rounded] = tuned.history.loss.to_numpy()
+        weights = [w.dtype for w in tuned.lm.model.parameters()]
+        assert set(weights) == {torch.float32} and "rounded" not in str(vars(tuned.lm.model))
+    np.testing.assert_allclose(losses[True], losses[False], rtol=0.01)
+    assert kind == "gpt2" or (losses[True] != losses[False]).any()  # its layers are peft's own
+
+
+@pytest.mark.parametrize(
+    ("flags", "free", "expected"),
+    [
+        ({"amx_bf16": True}, 8e9, True),
+        ({"amx_bf16": True}, 1e9, False),
+        ({"amx_bf16": False, "avx512_bf16": True}, 8e9, False),
+        ({}, 8e9, False),
+    ],
+)
+def test_bfloat16_needs_tiles_and_memory(tiny, monkeypatch, flags, free, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: flags, raising=False)
+    monkeypatch.setattr(finetune, "_free_bytes", lambda device: free)
+    assert finetune.rounds(tiny) == expected
+
+
 # The base
 
 
