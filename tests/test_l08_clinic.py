@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_word_pairs import card
+from test_data_files import told
 
 from helpers import adapters, finetune, teaching
 from helpers.compare import read, right
@@ -54,17 +54,11 @@ def quick(monkeypatch):
 # The data
 
 
-def test_the_data_is_what_the_card_says():
-    known = load()
-    sizes = {split: len(notes) for split, notes in known.notes.items()}
-    assert len(known.codes) == 16 and sizes == {"train": 240, "dev": 32, "test": 80}
-    everyone = [note for notes in known.notes.values() for note in notes]
-    assert {note.code for note in everyone} == set(known.codes)
-    assert len({note.plan for note in everyone}) == len(everyone)
-    assert not any(code in note.plan for note in everyone for code in known.codes)
-    phrases = list(known.codes.values())
+def test_a_note_gives_its_code_away_neither_in_words_nor_twice():
+    phrases, notes = load().codes.values(), [n for some in load().notes.values() for n in some]
+    assert not any(code in note.plan for note in notes for code in load().codes)
     assert not any(a in b for a in phrases for b in phrases if a != b)
-    assert not any(phrase in note.plan for note in everyone for phrase in phrases)
+    assert not any(phrase in note.plan for note in notes for phrase in phrases)
 
 
 def test_values_of_a_style_belong_to_one_split():
@@ -109,25 +103,11 @@ def test_no_demonstration_shows_a_code_that_is_asked():
 def test_a_letter_has_its_doctors_features():
     assert write(DOCTOR, NOTE) == LETTER
     assert write(HOUSE, NOTE) == "Dear Ames, you have a dry cough; warm drinks. The clinic"
+    assert write(DOCTOR | {"case": "name in capitals"}, NOTE).startswith("Hello AMES: warm")
     small = DOCTOR | {"case": "small letters"}
     assert write(small, NOTE) == LETTER.lower()
-    assert write(DOCTOR | {"case": "name in capitals"}, NOTE).startswith("Hello AMES: warm")
-
-
-def test_style_is_right_whatever_the_finding():
-    assert letters.style_right(DOCTOR, NOTE, LETTER)
-    assert letters.style_right(DOCTOR, NOTE, LETTER.replace("a dry cough", "B4"))
-    assert not letters.style_right(DOCTOR, NOTE, LETTER.replace("a dry cough", ""))
-    assert not letters.style_right(DOCTOR, NOTE, LETTER.lower())
-    small = DOCTOR | {"case": "small letters"}
     assert letters.style_right(small, NOTE, LETTER.lower())
     assert not letters.style_right(small, NOTE, LETTER.lower().replace("a dry", "A dry"))
-
-
-def test_codes_are_right_whatever_the_style():
-    assert letters.codes_right(NOTE.code, "A DRY COUGH, nothing else")
-    assert not letters.codes_right(NOTE.code, "a dry cough and a stiff neck")
-    assert not letters.codes_right(NOTE.code, "B4")
 
 
 BROKEN = {
@@ -158,14 +138,20 @@ def test_all_rules_are_kept_by_every_doctors_own_letter():
             assert letters.style_right(doctor, note, letter)
 
 
-def test_both_are_right_where_codes_and_style_are():
-    visit = letters.Visit(DOCTOR, [], [], [NOTE] * 4)
-    said = [LETTER, BROKEN["code"], BROKEN["mark"], "nothing"]
-    assert letters.letters_right([visit], said) == {
-        "codes": [True, False, True, False],
-        "style": [True, True, False, False],
-        "both": [True, False, False, False],
-    }
+def test_codes_are_right_whatever_the_style_and_the_other_way_round():
+    judged = [  # a letter, and whether its codes, its style and both are right
+        (LETTER, True, True, True),
+        (BROKEN["code"], False, True, False),
+        (BROKEN["mark"], True, False, False),
+        (LETTER.lower(), True, False, False),
+        ("A DRY COUGH, nothing else", True, False, False),
+        (LETTER.replace("a dry cough", "a dry cough and a stiff neck"), False, True, False),
+        (LETTER.replace("a dry cough", "B4"), False, True, False),
+        (LETTER.replace("a dry cough", ""), False, False, False),
+    ]
+    said, *right = map(list, zip(*judged, strict=True))
+    visit = letters.Visit(DOCTOR, [], [], [NOTE] * len(said))
+    assert letters.letters_right([visit], said) == dict(zip(letters.MEASURES, right, strict=True))
 
 
 # What is trained on, and what stands in the prompt
@@ -183,21 +169,19 @@ def test_a_row_of_training_reads_like_a_prompt_and_counts_all_but_its_first_note
 
 
 def test_the_house_style_is_one():
-    told = clinic.house_letters()
-    assert len(told) == 240 and all(e.label.startswith("Dear ") for e in told)
-    assert all(e.label.endswith("The clinic") for e in told)
+    written = [example.label for example in clinic.house_letters()]
+    assert len(written) == 240
+    assert all(w.startswith("Dear ") and w.endswith("The clinic") for w in written)
 
 
 def test_each_prompt_shows_what_it_says(tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        letters, "generate", lambda lm, prompts, n: asked.extend(prompts) or prompts
-    )
+    monkeypatch.setattr(letters, "generate", lambda lm, prompts, n: asked.append(prompts) or [])
     (visit, _) = draw(0)
     for prompt in letters.PROMPTS:
         letters.write_letters(tiny, [visit], prompt)
-    book, n = letters.codebook(), letters.NOTES
-    nothing, few, both, every = (asked[i * n] for i in range(4))
+    book = letters.codebook()
+    nothing, few, both, every = (prompts[0] for prompts in asked)
     assert nothing == f"{visit.notes[0]} =>"
     assert few.endswith(nothing) and few.count("=>") == letters.SHOTS + 1
     assert both == book + few and book.count("\n") == 16
@@ -246,19 +230,14 @@ def test_the_first_training_is_the_stored_one(tiny, quick, monkeypatch, tmp_path
     monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
     with pytest.raises(ModelError, match="holds no adapter"):
         clinic.taught(tiny, "many styles, shown", 0)
+    clinic.MADE["clinic_shown"].write(tiny, tmp_path / "clinic_shown")
+    assert clinic.MADE["clinic_shown"].place == "adapters/clinic_shown"
     made = clinic.train(tiny, "many styles, shown", 0)
-    adapters.save(made, tmp_path / "clinic_shown", half=True)
     monkeypatch.setattr(clinic, "train", None)  # nothing is trained any more
     loaded = clinic.taught(tiny, "many styles, shown", 0)
     moved = matrices.change(made, tiny)["relative"].to_numpy()
     assert np.allclose(matrices.change(loaded, tiny)["relative"], moved, rtol=2e-3)
     assert clinic.taught(tiny, "untaught", 0) is tiny
-
-
-def test_an_adapter_is_made_where_it_is_wanted(tiny, quick, tmp_path):
-    clinic.MADE["clinic_shown"].write(tiny, tmp_path / "new")
-    assert adapters.load(tiny, tmp_path / "new").name.endswith("LoRA")
-    assert clinic.MADE["clinic_shown"].place == "adapters/clinic_shown"
 
 
 def test_the_two_by_two_is_measured_and_goes_on(tiny, quick, monkeypatch, tmp_path):
@@ -276,8 +255,7 @@ def test_the_two_by_two_is_measured_and_goes_on(tiny, quick, monkeypatch, tmp_pa
 
 def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, monkeypatch, tmp_path):
     monkeypatch.setattr(clinic, "ADAPTERS", tmp_path)
-    made = clinic.train(tiny, "many styles, shown", 0)
-    adapters.save(made, tmp_path / "clinic_shown")
+    clinic.MADE["clinic_shown"].write(tiny, tmp_path / "clinic_shown")
     learned = []
     train_on = clinic.train_on
 
@@ -288,9 +266,9 @@ def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, mon
     monkeypatch.setattr(clinic, "train_on", spy)
     rows = clinic.distil(tiny, 0)
     own, _ = draw(0)
-    notes = [note for note in load().notes["train"] if str(note) in {p.text for p in learned}]
-    assert len(notes) == len(learned) == 4
-    assert not {p.label for p in learned} & {write(own.doctor, note) for note in notes}
+    right = {str(note): write(own.doctor, note) for note in load().notes["train"]}
+    assert len({pair.text for pair in learned}) == len(learned) == 4
+    assert not any(right[pair.text] == pair.label for pair in learned)
     assert [(r["steps"], r["doctor"], r["prompt"]) for r in rows[::3]] == [
         (0, "own", "demonstrations"),
         *((n, who, what) for n in (0, 1, 2)
@@ -318,7 +296,7 @@ def test_the_codes_are_asked_of_two_test_notes_each():
     assert sorted(note.code for note in asked)[:3] == ["B4", "B4", "C7"]
 
 
-def test_an_answer_is_right_where_it_has_the_codes_words_and_no_others():
+def test_an_answer_is_marked_by_its_codes_words():
     example = Example(str(NOTE), load().codes[NOTE.code])
     marks = codes.load_task().marks
     assert marks(example, "It is A DRY COUGH") == {"answers": True}
@@ -367,9 +345,7 @@ def test_rules_kept_are_those_of_the_rows_doctor():
     assert letters.rules_kept(both.drop(columns="doctor"))["code"].shape == (1, 10)
 
 
-def test_the_cards_count_right_and_the_stored_adapters_are_small():
-    rows = (clinic.DATA / "clinic_notes.jsonl").read_text("utf-8").splitlines()
-    assert f"{len(rows)} rows" in card("clinic_notes.jsonl")["Size"]
+def test_the_stored_adapters_have_a_card_and_are_small():
     stored = [clinic.ADAPTERS / name / adapters.ADAPTER for name in clinic.STORED.values()]
-    assert all(f"`{path.parent.name}`" in card("adapters/")["What"] for path in stored)
+    assert all(f"`{path.parent.name}`" in told("adapters/", "What") for path in stored)
     assert 0 < sum(path.stat().st_size for path in stored) <= 6_000_000

@@ -1,6 +1,7 @@
 """Heads are seen and silenced, states are read and put in, and an adapter's directions counted."""
 
 import re
+from operator import eq
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from helpers import finetune, model
-from helpers.compare import right
+from helpers.compare import bits, right
 from helpers.data import Example, Task, load_task
 from helpers.prompts import encode, plain
 from helpers.teaching import Taught
@@ -41,6 +42,22 @@ def refused(work, *told):
 
 def rows(lm, texts=TEXTS):
     return [encode(lm.tokenizer, text) for text in texts]
+
+
+def close(one, other):
+    torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def outputs(lm, tokens):
+    """What the heads of each layer give at each token, [layers, tokens, heads, size]."""
+    seen = []
+
+    def watch(_):
+        return lambda module, inputs: seen.append(inputs[0][0].unflatten(-1, (4, 8)))
+
+    with heads.hooks(heads.projections(lm), watch):
+        states.scores(lm, [tokens])
+    return torch.stack(seen)
 
 
 # Heads
@@ -78,26 +95,16 @@ def test_an_ablated_head_is_a_projection_without_its_slice(make_tiny, kind):
             weight = heads.projections(lm)[layer].weight
             weight = weight.T if kind == "gpt2" else weight  # gpt2 keeps it turned round
             weight[:, 8 * head : 8 * (head + 1)] = 0
-    torch.testing.assert_close(silenced, states.scores(lm, prompts), atol=1e-4, rtol=1e-4)
+    close(silenced, states.scores(lm, prompts))
 
 
 def test_a_mean_stands_in_for_one_head_and_leaves_the_others(tiny):
-    means = torch.randn(3, 4, 8)
-    seen = {}
-
-    def watch(layer):
-        def hook(module, inputs):
-            seen[layer] = inputs[0].unflatten(-1, (4, 8)).clone()
-
-        return hook
-
-    with heads.hooks(heads.projections(tiny), watch):
-        states.scores(tiny, rows(tiny)[:1])
-    intact = dict(seen)
-    with heads.ablated(tiny, [(0, 2)], means), heads.hooks(heads.projections(tiny), watch):
-        states.scores(tiny, rows(tiny)[:1])
-    assert torch.equal(seen[0][0, :, 2], means[0, 2].expand(len(seen[0][0]), 8))
-    torch.testing.assert_close(seen[0][..., [0, 1, 3], :], intact[0][..., [0, 1, 3], :])
+    means, tokens = torch.randn(3, 4, 8), rows(tiny)[0]
+    intact = outputs(tiny, tokens)[1]
+    with heads.ablated(tiny, [(1, 2)], means):
+        changed = outputs(tiny, tokens)[1]
+    assert torch.equal(changed[:, 2], means[1, 2].expand(len(tokens), 8))
+    torch.testing.assert_close(changed[:, [0, 1, 3]], intact[:, [0, 1, 3]])
 
 
 def test_hooks_are_taken_off_also_after_an_error(tiny):
@@ -117,18 +124,8 @@ def test_a_head_that_is_not_there_is_refused(tiny):
 
 
 def test_the_mean_outputs_leave_the_first_token_out_and_weigh_every_other_alike(tiny):
-    seen = []
-
-    def watch(layer):
-        return lambda module, inputs: seen.append((layer, inputs[0][0, 1:]))
-
-    with heads.hooks(heads.projections(tiny), watch):
-        for text in rows(tiny):
-            states.scores(tiny, [text])
-    means = heads.mean_outputs(tiny, TEXTS)
-    for layer in range(3):
-        told = torch.cat([part for where, part in seen if where == layer]).mean(0)
-        torch.testing.assert_close(means[layer].flatten(), told, atol=1e-5, rtol=1e-5)
+    told = torch.cat([outputs(tiny, tokens)[:, 1:] for tokens in rows(tiny)], 1)
+    torch.testing.assert_close(heads.mean_outputs(tiny, TEXTS), told.mean(1), atol=1e-5, rtol=1e-5)
 
 
 def test_attention_looks_back_only_and_sums_to_one(each):
@@ -140,15 +137,15 @@ def test_attention_looks_back_only_and_sums_to_one(each):
     assert each.model.config._attn_implementation == "sdpa"
 
 
-def test_attention_is_put_back_also_after_an_error(tiny, monkeypatch):
-    weights = model.checksum(tiny.model), [id(weight) for weight in tiny.model.parameters()]
+def test_attention_is_put_back_also_after_an_error(tiny):
+    def weights():
+        return model.checksum(tiny.model), [id(weight) for weight in tiny.model.parameters()]
+
+    before = weights()
     with pytest.raises(IndexError):
         heads.attention(tiny, [10**6])  # no such token
     assert tiny.model.config._attn_implementation == "sdpa"
-    assert weights == (
-        model.checksum(tiny.model),
-        [id(weight) for weight in tiny.model.parameters()],
-    )
+    assert weights() == before
 
 
 def test_random_tokens_come_twice_and_hold_nothing_special(tiny):
@@ -160,21 +157,12 @@ def test_random_tokens_come_twice_and_hold_nothing_special(tiny):
     assert (sequences != heads.repeated(tiny, 3, half=10, seed=2)).any()
 
 
-def pattern(half: int, offset: int) -> np.ndarray:
-    """All attention goes `offset` tokens on from the earlier copy."""
-    seen = np.eye(2 * half)
-    for token in range(half, 2 * half):
-        seen[token] = 0
-        seen[token, token - half + offset] = 1
-    return seen
-
-
 def test_a_perfect_induction_head_scores_one_and_its_neighbours_nothing():
-    assert heads.induction_score(pattern(5, 1)) == 1
-    assert heads.induction_score(pattern(5, 0)) == 0  # looks at the copy itself
-    assert heads.induction_score(pattern(5, 2)) == 0
-    half = (pattern(5, 1) + pattern(5, 0)) / 2
-    np.testing.assert_allclose(heads.induction_score(np.stack([half, pattern(5, 1)])), [0.5, 1])
+    copy, after, second = (np.eye(10, k=offset - 5) for offset in (0, 1, 2))  # of 5 tokens, twice
+    assert heads.induction_score(after) == 1
+    assert heads.induction_score(copy) == heads.induction_score(second) == 0
+    both = np.stack([(after + copy) / 2, after])
+    np.testing.assert_allclose(heads.induction_score(both), [0.5, 1])
 
 
 def test_the_strongest_come_first_and_the_others_are_not_among_them():
@@ -231,7 +219,7 @@ def test_the_lens_ends_with_what_the_model_says(each):
     prompts = rows(each)
     told = states.read_out(each, states.states(each, prompts))
     assert told.shape[:2] == (2, 4)
-    torch.testing.assert_close(told[:, -1], states.scores(each, prompts), atol=1e-4, rtol=1e-4)
+    close(told[:, -1], states.scores(each, prompts))
     assert not torch.allclose(told[:, 0], told[:, -1], atol=1e-2)
 
 
@@ -257,14 +245,14 @@ def test_a_head_that_scales_cannot_be_read_through_the_lens(make_tiny):
 
 
 def test_the_own_state_put_back_changes_nothing_and_anothers_takes_over(each):
-    one, other = (states.states(each, [prompt])[0] for prompt in rows(each))
-    prompt = rows(each)[:1]
-    before, wanted = states.scores(each, prompt), states.scores(each, rows(each)[1:])
-    for layer in range(4):
-        with states.put_in(each, layer, one[layer]):
-            torch.testing.assert_close(states.scores(each, prompt), before, atol=1e-4, rtol=1e-4)
-    with states.put_in(each, 3, other[3]):  # behind the last layer nothing else is read
-        torch.testing.assert_close(states.scores(each, prompt), wanted, atol=1e-4, rtol=1e-4)
+    prompt, others = rows(each)[:1], rows(each)[1:]
+    before = states.scores(each, prompt)
+    for layer, state in enumerate(states.states(each, prompt)[0]):
+        with states.put_in(each, layer, state):
+            close(states.scores(each, prompt), before)
+    (last,) = states.states(each, others)[:, 3]
+    with states.put_in(each, 3, last):  # behind the last layer nothing else is read
+        close(states.scores(each, prompt), states.scores(each, others))
     assert torch.equal(before, states.scores(each, prompt))
 
 
@@ -273,10 +261,6 @@ def test_a_task_vector_is_the_mean_of_the_asked(tiny):
     prompts, _ = states.ask(tiny, TASK, shown, asked)
     mean = states.states(tiny, prompts).mean(0)
     torch.testing.assert_close(states.task_vector(tiny, TASK, shown, asked), mean)
-    alone = states.task_vector(tiny, TASK, shown, asked[:1])
-    with states.put_in(tiny, 2, alone[2]):  # the very prompt that it comes from
-        told = states.scores(tiny, prompts[:1])
-    torch.testing.assert_close(told, states.scores(tiny, prompts[:1]), atol=1e-4, rtol=1e-4)
 
 
 # What an adapter has added
@@ -292,13 +276,14 @@ def test_directions_count_how_many_are_strong(tiny):
                 thin, wide = part.lora_A["default"].weight, part.lora_B["default"].weight
                 thin.copy_(torch.linalg.qr(torch.randn_like(thin).T).Q.T)
                 wide.copy_(torch.linalg.qr(torch.randn_like(wide)).Q * strong)
-    found = matrices.directions(tuned).set_index(["layer", "matrix"])
+    found = matrices.directions(tuned)
     assert len(found) == 3 * 7
-    for layer in range(3):
-        told = found.loc[layer]
-        assert told.loc["q_proj"].tolist() == pytest.approx([1, 1], abs=1e-4)
-        assert told.loc["k_proj"].tolist() == pytest.approx([0.25, 4], abs=1e-4)
-        assert told.loc["v_proj"].tolist() == pytest.approx([0.5, 2], abs=1e-4)
+    told = {"q_proj": [1, 1], "k_proj": [0.25, 4], "v_proj": [0.5, 2]}
+    for matrix, numbers in told.items():
+        rows = found[found["matrix"] == matrix]
+        assert rows["layer"].tolist() == [0, 1, 2]
+        for row in rows[["first", "effective"]].to_numpy():
+            assert row == pytest.approx(numbers, abs=1e-4)
 
 
 def test_a_model_without_an_adapter_has_no_directions(tiny):
@@ -329,21 +314,18 @@ def test_a_draw_of_the_ablation_asks_the_same_in_every_way(make_tiny, monkeypatc
     taught = Taught(facts.WEIGHTS, finetune.with_adapter(wide, 2, 0), facts.TASK, [])
     monkeypatch.setattr(inside, "find", lambda lm: found)
     monkeypatch.setattr(facts, "teach", lambda *given: taught)
-    monkeypatch.setattr(inside, "ITEMS", 2)
-    monkeypatch.setattr(inside, "FACTS", 4)
-    monkeypatch.setattr(inside, "ENGLISH", slice(0, 1))
+    for name, value in {"ITEMS": 2, "FACTS": 4, "ENGLISH": slice(0, 1)}.items():
+        monkeypatch.setattr(inside, name, value)
     plan = inside.ablation_study(wide, 1)
     table = pd.DataFrame(plan.work(**plan.cells[0]))
     asked = {way: list(rows["measure"]) for way, rows in table.groupby("way")}
     assert asked[inside.INTACT][2:] == asked[inside.INDUCTIVE] == asked[inside.ANYWHERE]
     assert asked[inside.INTACT][:2] == ["facts, untaught", "facts, untaught, written"]
-    assert {*inside.SKILLS, inside.INVENTED, "facts, prompt", "facts, weights"} <= set(
-        table.measure
-    )
+    everything = {*inside.SKILLS, inside.INVENTED, "facts, prompt", "facts, weights"}
+    assert everything <= set(table.measure)
     losses = table[table.measure == "plain English"].set_index("way")["value"]
     assert losses.nunique() == 4  # other heads, another loss
-    bits = right(table.assign(draw=0), measure="antonyms", way=inside.INTACT)
-    assert bits.shape == (1, 2)
+    assert right(table.assign(draw=0), measure="antonyms", way=inside.INTACT).shape == (1, 2)
 
 
 def test_the_layer_is_chosen_on_draws_of_their_own(tiny, monkeypatch):
@@ -371,20 +353,21 @@ def test_the_layer_is_chosen_on_draws_of_their_own(tiny, monkeypatch):
 
 def test_carried_puts_the_vector_in(tiny, monkeypatch):
     monkeypatch.setattr(states, "with_start", lambda name: TASK)
-    asked = EXAMPLES[:2]
-    prompts, answers = states.ask(tiny, TASK, [], asked)
-    bare = inside.carried(tiny, "any", asked, "zero-shot")
-    told = states.scores(tiny, prompts).argmax(1).tolist()
-    assert bare["right"] == "".join("01"[a == b] for a, b in zip(told, answers, strict=True))
-    # A state whose read-out is the first answer makes that answer the likeliest everywhere.
-    head = tiny.model.get_output_embeddings().weight
-    vector = head[answers[0]].detach().expand(4, -1) * 50
-    row = inside.carried(tiny, "any", asked, "vector", vector, 3)
-    assert row["layer"] == 3
+    prompts, answers = states.ask(tiny, TASK, [], EXAMPLES[:2])
+
+    def likeliest():
+        return states.scores(tiny, prompts).argmax(1).tolist()
+
+    bare = inside.carried(tiny, "any", EXAMPLES[:2], "zero-shot")
+    assert bare["right"] == bits(map(eq, likeliest(), answers))
+    # A state whose read-out is the first answer makes that answer the likeliest everywhere, but is
+    # so small that it would not before a layer, whose own part outweighs it.
+    vector = tiny.model.get_output_embeddings().weight[answers[0]].detach().expand(4, -1) / 50
+    row = inside.carried(tiny, "any", EXAMPLES[:2], "vector", vector, 3)
     with states.put_in(tiny, 3, vector[3]):
-        forced = states.scores(tiny, prompts).argmax(1).tolist()
+        forced = likeliest()
     assert len(set(forced)) == 1  # the state alone decides
-    assert row["right"] == "".join("01"[a == b] for a, b in zip(forced, answers, strict=True))
+    assert row["layer"] == 3 and row["right"] == bits(map(eq, forced, answers))
 
 
 def test_the_lens_is_asked_once_without_demonstrations(tiny, monkeypatch):
@@ -397,58 +380,42 @@ def test_the_lens_is_asked_once_without_demonstrations(tiny, monkeypatch):
     assert all(len(row["right"]) == 2 for row in rows)
 
 
-def test_what_is_lost_is_paired_by_draw_and_question():
-    def rows(way, *bits):
-        return [
-            {"draw": draw, "measure": "antonyms", "way": way, "right": answers}
-            for draw, answers in enumerate(bits)
-        ]
+def stored(columns: str, *lines) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=columns.split())
 
+
+def test_what_is_lost_is_paired_by_draw_and_question():
     # The rows of one way stand in another order: draws are matched by their number.
-    table = pd.DataFrame(rows(inside.INTACT, "1111", "1100") + rows("less", "1100", "1000")[::-1])
+    table = stored("way draw right", (inside.INTACT, 0, "1111"), (inside.INTACT, 1, "1100"),
+                   ("less", 1, "1000"), ("less", 0, "1100")).assign(measure="antonyms")  # fmt: skip
     middle, low, high = inside.lost(table, "antonyms", "less")
     assert middle == pytest.approx(-3 / 8) and low <= middle <= high <= 0
     assert inside.lost(table, "antonyms", inside.INTACT) == (0, 0, 0)
 
 
 def test_what_is_learned_is_paired_and_asked_with_all_heads_at_work():
-    bits = {"prompt": ("11", "10"), "untaught": ("10", "00")}
-    table = pd.DataFrame(
-        [
-            {"draw": draw, "measure": f"facts, {where}", "way": way, "right": answers}
-            for way in inside.WAYS[:2]
-            for where, draws in bits.items()
-            for draw, answers in enumerate(draws if way == inside.INTACT else ("00", "00"))
-        ]
-    )
-    assert inside.learned(table, "prompt")[0] == 0.5
+    table = stored("measure draw right", ("facts, prompt", 0, "11"), ("facts, prompt", 1, "10"),
+                   ("facts, untaught", 0, "10"), ("facts, untaught", 1, "00"))  # fmt: skip
+    without = table.assign(way=inside.INDUCTIVE, right="00")
+    both = pd.concat([table.assign(way=inside.INTACT), without])
+    assert inside.learned(both, "prompt")[0] == 0.5
 
 
 def test_first_places_are_told_by_layer_for_all_tasks_together():
-    table = pd.DataFrame(
-        [
-            {"draw": draw, "task": task, "shots": shots, "layer": layer, "right": bits}
-            for task, shots, layer, bits in (
-                ("antonyms", 8, 0, "0001"),
-                ("antonyms", 8, 1, "0111"),
-                ("antonyms", 0, 0, "1111"),
-                ("plurals", 8, 0, "0111"),
-                ("plurals", 8, 1, "1111"),
-            )
-            for draw in (0, 1)
-        ]
+    draw = stored(
+        "task shots layer right",
+        ("antonyms", 8, 0, "0001"),
+        ("antonyms", 8, 1, "0111"),
+        ("antonyms", 0, 0, "1111"),
+        ("plurals", 8, 0, "0111"),
+        ("plurals", 8, 1, "1111"),
     )
-    found = inside.in_first_place(table, 8, [0, 1])
+    found = inside.in_first_place(pd.concat([draw.assign(draw=0), draw.assign(draw=1)]), 8, [0, 1])
     assert [found[layer][0] for layer in (0, 1)] == [0.5, 0.875]
 
 
 def test_the_draws_that_chose_the_layer_do_not_count():
-    table = pd.DataFrame(
-        [
-            {"draw": draw, "task": "antonyms", "way": name, "layer": 2, "right": bits}
-            for name in inside.VECTORS
-            for draw, bits in ((100, "1111"), (0, "0001"), (1, "0011"))
-        ]
-    )
-    found = inside.reached(table)
+    draws = stored("draw right", (100, "1111"), (0, "0001"), (1, "0011"))
+    draws = draws.assign(task="antonyms", layer=2)
+    found = inside.reached(pd.concat(draws.assign(way=name) for name in inside.VECTORS))
     assert [found[name]["antonyms"][0] for name in inside.VECTORS] == [0.375] * 4
