@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import beta
+from test_study import refused
 
 from helpers import compare, curves
 from helpers.compare import Interval, ahead, difference, interval, right, values, where
 from helpers.curves import crossing
-from helpers.data import DATA, DataError
+from helpers.data import DATA
 
 
 def rows_of(**rights: dict[int, np.ndarray]) -> pd.DataFrame:
@@ -29,27 +30,15 @@ def rows_of(**rights: dict[int, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def one_sentence(caught) -> str:
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
-
-
 # Rows
 
 
-@given(arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 9))))
-def test_what_is_stored_as_bits_comes_back(table):
-    assert (right(rows_of(a={8: table})) == table).all()
+@given(arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 9))), st.integers(0, 9))
+def test_what_is_stored_as_bits_comes_back_by_draw_whatever_the_order(table, seed):
+    results = rows_of(lora={8: table, 32: ~table}, full={8: ~table})
+    found = right(results.sample(frac=1, random_state=seed), way="lora", shots=8)
+    assert found.dtype == bool and (found == table).all()
     assert compare.bits(table[0]).count("1") == table[0].sum()
-
-
-def test_right_is_sorted_by_draw_and_kept_apart_by_size():
-    low, high = np.array([[1, 0, 0], [0, 1, 0]]), np.array([[1, 1, 1], [0, 0, 1]])
-    results = rows_of(lora={8: low, 32: high}).iloc[::-1]
-    np.testing.assert_array_equal(right(results, way="lora", shots=8), low.astype(bool))
-    np.testing.assert_array_equal(right(results, way="lora", shots=32), high.astype(bool))
-    assert right(results, shots=8).dtype == bool
 
 
 def test_rows_of_a_draw_stand_side_by_side_in_their_order():
@@ -63,19 +52,13 @@ def test_several_values_may_be_wanted_and_numbers_are_read_too():
     assert values(results, way="a") == pytest.approx([1 / 3] * 3)
 
 
-def test_what_is_not_in_the_results_is_said():
+def test_what_is_not_in_the_results_or_does_not_match_is_said():
     results = rows_of(lora={8: np.ones((2, 3))})
     for way, shots in (("lora", 16), ("full", 8)):
-        with pytest.raises(DataError) as caught:
-            right(results, way=way, shots=shots)
-        assert f"nothing of way {way!r}, shots {shots}" in one_sentence(caught)
-
-
-def test_draws_with_other_numbers_of_questions_are_not_mixed():
+        asked = {"way": way, "shots": shots}
+        refused(lambda asked=asked: right(results, **asked), f"of way {way!r}, shots {shots}")
     uneven = pd.concat([rows_of(a={8: [[1, 0]]}), rows_of(a={8: [[1], [0]]})])
-    with pytest.raises(DataError) as caught:
-        right(uneven)
-    assert "Not every draw" in one_sentence(caught)
+    refused(lambda: right(uneven), "Not every draw")
 
 
 def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, monkeypatch):
@@ -84,8 +67,7 @@ def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, mon
     row = {"way": "lora", "shots": 8, "draw": 0, "right": "0101", "note": ""}
     pd.DataFrame([row]).to_csv(tmp_path / "results" / "job.csv", index=False)
     assert compare.stored("job").to_dict("records") == [row]  # the bits as text, the note empty
-    with pytest.raises(DataError, match=r"absent\.csv does not exist: data/README\.md gives"):
-        compare.stored("absent")
+    refused(lambda: compare.stored("absent"), "absent.csv does not exist: data/README.md gives")
 
 
 TABLES = [path for path in sorted((DATA / "results").glob("*.csv")) if path.stem not in
@@ -112,35 +94,19 @@ def test_an_interval_prints_itself_in_any_number_format():
     assert f"{Interval(2325.4, 2218, 2459):,.0f}" == "2,325 (2,218 to 2,459)"
 
 
-def simulated(rng, draws=10, items=48) -> tuple[np.ndarray, float]:
-    """A table of rights whose chances vary a little by draw and by item, and the true mean."""
-    mean = rng.uniform(0.3, 0.8)
-    chances = mean + rng.normal(0, 0.04, (draws, 1)) + rng.normal(0, 0.08, (1, items))
-    return rng.random((draws, items)) < chances, mean
-
-
 def test_the_interval_covers_the_truth():
     rng = np.random.default_rng(0)
     hits, widths = [], []
     for _ in range(200):
-        table, truth = simulated(rng)
+        truth = rng.uniform(0.3, 0.8)  # chances vary a little around it, by draw and by question
+        chances = truth + rng.normal(0, 0.04, (10, 1)) + rng.normal(0, 0.08, (1, 48))
+        table = rng.random((10, 48)) < chances
         mean, low, high = interval(table)
         assert low < mean < high and mean == table.mean()
         hits.append(low <= truth <= high)
         widths.append(high - low)
     assert np.mean(hits) >= 0.9
     assert np.mean(widths) < 0.2  # not by being wide
-
-
-def test_the_interval_of_a_difference_covers_the_truth():
-    rng = np.random.default_rng(1)
-    hits = []
-    for _ in range(200):
-        chance = rng.normal(0.5, 0.1, (1, 40))
-        first, second = (rng.random((10, 40)) < chance + gap for gap in (0.15, 0))
-        found = difference(rows_of(a={8: first}, b={8: second}), "a", "b", shots=8)
-        hits.append(found.low <= 0.15 <= found.high)
-    assert np.mean(hits) >= 0.9
 
 
 def test_the_spread_of_draws_widens_the_interval():
@@ -168,11 +134,8 @@ def test_booleans_may_be_one_draw_and_numbers_one_for_each():
     assert interval([2.0, 2.0, 2.0]) == (2, 2, 2)
     wide = interval([0.0, 1.0] * 5)
     assert wide.mean == 0.5 and wide.high - wide.low == pytest.approx(0.62, abs=0.05)
-
-
-def test_the_interval_of_a_difference_of_nought_keeps_its_spread():
-    mean, low, high = interval(np.array([[1.0, -1.0] * 20]))
-    assert mean == 0 and low < -0.1 and high > 0.1
+    level = interval(np.array([[1.0, -1.0] * 20]))  # nought on average is no nought throughout
+    assert level.mean == 0 and level.low < -0.1 and level.high > 0.1
 
 
 @given(arrays(float, st.integers(1, 12), elements=st.floats(-9, 9)))
@@ -197,30 +160,31 @@ def test_only_a_sure_lead_is_ahead(low, high, lead, who):
 # Differences
 
 
+def gap_of(first, second):
+    return difference(rows_of(a={8: first}, b={8: second}), "a", "b", shots=8)
+
+
 def test_wins_ties_and_the_worst_draw_by_hand():
     first = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 0]])
     second = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]])
-    found = difference(rows_of(a={8: first}, b={8: second}), "a", "b", shots=8)
+    found, back = gap_of(first, second), gap_of(second, first)
     assert (found.wins, found.ties, found.draws, found.worst) == (1, 1, 4, -0.75)
     assert found.mean == pytest.approx((6 - 8) / 16)  # 6 right against 8 of 16
     assert found.low < found.mean < found.high
-    back = difference(rows_of(a={8: first}, b={8: second}), "b", "a", shots=8)
     assert (back.wins, back.ties, back.worst, back.mean) == (2, 1, -0.5, -found.mean)
     assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=0.02)
 
 
 def test_the_difference_from_a_way_that_is_never_right_has_the_bounds_of_a_mean():
     some_right = np.random.default_rng(1).random((6, 20)) < 0.4
-    never = np.zeros_like(some_right)
-    gap = difference(rows_of(a={8: some_right}, b={8: never}), "a", "b", shots=8)
-    assert gap[:3] == pytest.approx(interval(some_right))
+    assert gap_of(some_right, 0 * some_right)[:3] == pytest.approx(interval(some_right))
 
 
 def test_pairing_by_question_takes_out_what_makes_questions_hard():
     hard = np.tile([1] * 30 + [0] * 30, (10, 1))
     better = hard.copy()
     better[:, 30:33] = 1
-    found = difference(rows_of(a={8: better}, b={8: hard}), "a", "b", shots=8)
+    found = gap_of(better, hard)
     alone = interval(better)
     assert found.mean == pytest.approx(0.05) and found.wins == 10
     assert found.high - found.low < 0.6 * (alone[2] - alone[1])
@@ -229,8 +193,7 @@ def test_pairing_by_question_takes_out_what_makes_questions_hard():
 def test_pairing_is_by_draw_whatever_the_order_of_the_rows():
     table = np.random.default_rng(0).random((6, 20)) < 0.5
     results = rows_of(a={8: table}, b={8: table})
-    shuffled = results.sample(frac=1, random_state=1)
-    found = difference(shuffled, "a", "b", shots=8)
+    found = difference(results.sample(frac=1, random_state=1), "a", "b", shots=8)
     assert found == (0, 0, 0, 0, 6, 6, 0)
 
 
@@ -249,13 +212,9 @@ def test_zero_shot_is_compared_with_every_draw():
 def test_other_draws_cannot_be_paired(draws):
     results = rows_of(a={8: np.eye(3)}, b={8: np.ones((4, 3))})
     results = results[(results.way == "a") | results.draw.isin(draws)]
-    for compared in (
-        lambda: difference(results, "a", "b", shots=8),
-        lambda: crossing(results, "a", "b"),
-    ):
-        with pytest.raises(DataError) as caught:
-            compared()
-        assert "'a' and 'b' have not the same draws" in one_sentence(caught)
+    said = "'a' and 'b' have not the same draws"
+    refused(lambda: difference(results, "a", "b", shots=8), said)
+    refused(lambda: crossing(results, "a", "b"), said)
 
 
 def test_a_difference_reads_as_a_sentence():
@@ -317,29 +276,23 @@ def test_curves_that_touch_may_never_cross_or_always_have():
     assert (low, high) == (0, math.inf)
 
 
-def test_a_curve_crosses_the_level_of_what_is_not_taught():
+def test_only_common_sizes_are_compared_and_what_is_not_taught_is_a_level():
+    results = rows_of(a={8: share(2), 16: share(8), 32: share(6)}, b={8: share(4), 32: share(4)})
+    assert crossing(results, "a", "b")[0] == pytest.approx(16)
     results = rows_of(lora={8: share(2), 32: share(6)}, **{"zero-shot": {0: share(4)[:1]}})
     assert crossing(results, "lora", "zero-shot")[0] == pytest.approx(16)
 
 
-def test_only_common_sizes_are_compared():
-    results = rows_of(a={8: share(2), 16: share(8), 32: share(6)}, b={8: share(4), 32: share(4)})
-    assert crossing(results, "a", "b")[0] == pytest.approx(16)
+NOTHING = {
+    "no common size": rows_of(a={8: share(2)}, b={32: share(4)}),
+    "one method": rows_of(a={8: share(2)}),
+    "not taught": rows_of(a={0: share(2)[:1]}, b={0: share(2)[:1]}),
+}
 
 
-@pytest.mark.parametrize(
-    "results",
-    [
-        rows_of(a={8: share(2)}, b={32: share(4)}),
-        rows_of(a={8: share(2)}),
-        rows_of(a={0: share(2)[:1]}, b={0: share(2)[:1]}),
-    ],
-    ids=["no common size", "one method", "not taught"],
-)
+@pytest.mark.parametrize("results", NOTHING.values(), ids=NOTHING)
 def test_nothing_in_common_cannot_cross(results):
-    with pytest.raises(DataError) as caught:
-        crossing(results, "a", "b")
-    assert "'a'" in one_sentence(caught)
+    refused(lambda: crossing(results, "a", "b"), "'a'")
 
 
 # Tables
@@ -384,8 +337,7 @@ def test_the_table_marks_the_best_of_each_column_and_reads_as_text(shown):
 
 
 def test_the_tables_html_is_the_same_every_time_and_holds_the_cells(shown):
-    page = curves.table(shown, "Tickets & co").to_html()
-    assert page == curves.table(shown, "Tickets & co").to_html()
-    for cell in curves.table(shown).data.to_numpy().ravel():
-        assert cell in page
-    assert "Tickets" in page and "comparison" in page
+    made, again = (curves.table(shown, "Tickets & co") for _ in range(2))
+    page = made.to_html()
+    assert page == again.to_html() and "Tickets" in page and "comparison" in page
+    assert all(cell in page for cell in made.data.to_numpy().ravel())

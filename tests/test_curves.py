@@ -41,59 +41,30 @@ def taught(name: str, lm, drawn=DRAWN, queries=QUERIES, task=CLOSED, seed=0) -> 
     return curves.outcomes(lm, task, name, drawn, queries, seed)
 
 
-# Every way
-
-
-ANSWERABLE = [(CLOSED, name) for name in TAUGHT_BY]
-ANSWERABLE += [(OPEN, name) for name in TAUGHT_BY if name not in CLOSED_ONLY]
-
-
-@pytest.mark.parametrize(("task", "name"), ANSWERABLE, ids=[f"{t.name} {n}" for t, n in ANSWERABLE])
-def test_a_way_answers_every_question(tiny, task, name):
-    outcomes = taught(name, tiny, task=task)
-    assert len(outcomes) == (2 if task is CLOSED and name in ("zero-shot", "in-context") else 1)
-    assert len({outcome.way for outcome in outcomes}) == len(outcomes)
-    for outcome in outcomes:
-        assert len(outcome.answers) == len(QUERIES)
-        assert all(type(said) is str for said in outcome.answers)
-        if task is CLOSED:
-            assert set(outcome.answers) <= set(LABELS)
-        assert outcome.stored_bytes > 0
-
-
-def test_the_names_of_ways_are_distinct(tiny):
-    told = [outcome.way for name in TAUGHT_BY for outcome in taught(name, tiny)]
-    assert len(set(told)) == len(told) == len(TAUGHT_BY) + 2
-
-
 # Without a language model
 
 
-def test_majority_says_the_most_frequent_label():
-    drawn = [*DRAWN[:4], Example("the elk", "beast"), Example("the gnu", "beast")]
+@pytest.mark.parametrize(
+    ("drawn", "said"),
+    [
+        ([*DRAWN[:4], Example("the elk", "beast"), Example("the gnu", "beast")], "beast"),
+        ([e for e in DRAWN if e.label == "tree"], "tree"),
+        (sorted(DRAWN, key=lambda e: e.label), "beast"),
+        (sorted(DRAWN, key=lambda e: e.label, reverse=True), "tree"),
+    ],
+    ids=["most are beasts", "all are trees", "level, a beast first", "level, a tree first"],
+)
+def test_majority_says_the_first_of_the_most_frequent_labels(drawn, said):
     (outcome,) = taught("majority", None, drawn)
-    assert outcome.answers == ["beast"] * len(QUERIES)
-    (outcome,) = taught("majority", None, [e for e in DRAWN if e.label == "tree"])
-    assert outcome.answers == ["tree"] * len(QUERIES)
+    assert outcome.answers == [said] * len(QUERIES)
 
 
-def test_majority_says_the_first_of_equally_frequent_labels():
-    for first in LABELS:
-        drawn = sorted(DRAWN, key=lambda example: example.label != first)
-        assert set(taught("majority", None, drawn)[0].answers) == {first}
-
-
-def test_tfidf_learns_a_separable_toy():
-    drawn = [Example(f"{noise} purrs", "beast") for noise in ("it", "she", "he")]
-    drawn += [Example(f"{noise} blooms", "tree") for noise in ("it", "she", "he")]
-    (outcome,) = taught("tfidf", None, drawn, ["who purrs", "what blooms", "he purrs loudly"])
-    assert outcome.answers == ["beast", "tree", "beast"]
-    swapped = [Example(e.text, LABELS[e.label == "beast"]) for e in drawn]
-    (outcome,) = taught("tfidf", None, swapped, ["who purrs", "what blooms", "he purrs loudly"])
-    assert outcome.answers == ["tree", "beast", "tree"]
-
-
-def test_tfidf_knows_pairs_of_words():
+def test_tfidf_learns_words_and_pairs_of_words():
+    for purrs, blooms in (LABELS, LABELS[::-1]):
+        drawn = [Example(f"{who} purrs", purrs) for who in ("it", "she", "he")]
+        drawn += [Example(f"{who} blooms", blooms) for who in ("it", "she", "he")]
+        (outcome,) = taught("tfidf", None, drawn, ["who purrs", "what blooms", "he purrs loudly"])
+        assert outcome.answers == [purrs, blooms, purrs]
     drawn = [Example("not good", "beast"), Example("good not", "tree")] * 3
     assert taught("tfidf", None, drawn, ["good not", "not good"])[0].answers == ["tree", "beast"]
 
@@ -123,12 +94,9 @@ def test_a_hidden_state_is_the_mean_of_two_thirds_up_without_the_first_token(mak
     assert np.abs(found - curves.hidden_state(lm, CLOSED, "the hen")).max() > 1e-3
 
 
-def test_one_token_is_its_own_state(tiny):
+def test_one_token_is_its_own_state_and_each_model_has_its_own(tiny, make_tiny):
     task = Task("bare", "{text}{label}", (), (), ("a", "b"), {"a": "a", "b": "b"})
     assert np.isfinite(curves.hidden_state(tiny, task, "x")).all()
-
-
-def test_each_model_has_its_own_states(tiny, make_tiny):
     other = make_tiny("llama", num_hidden_layers=2)
     both = [curves.hidden_state(lm, CLOSED, "the cow") for lm in (tiny, other)]
     assert np.abs(both[0] - both[1]).max() > 1e-3
@@ -137,27 +105,19 @@ def test_each_model_has_its_own_states(tiny, make_tiny):
 # In context
 
 
-def test_zero_shot_sees_no_demonstrations(tiny):
-    outcomes = taught("zero-shot", tiny)
-    scores = score_labels(tiny, CLOSED, [], QUERIES)
-    assert [outcome.way for outcome in outcomes] == ["zero-shot", "zero-shot, calibrated"]
+@pytest.mark.parametrize(("name", "shown"), [("zero-shot", []), ("in-context", DRAWN)])
+def test_demonstrations_shared_in_their_order_are_read_plainly_and_calibrated(tiny, name, shown):
+    outcomes = taught(name, tiny)
+    scores = score_labels(tiny, CLOSED, shown, QUERIES)
+    assert [outcome.way for outcome in outcomes] == [name, f"{name}, calibrated"]
     assert outcomes[0].answers == predict(CLOSED, scores)
     assert outcomes[1].answers == predict(CLOSED, batch_calibration(scores))
-    assert outcomes[0].prefix_tokens == 0
-
-
-def test_in_context_asks_with_the_whole_draw_in_its_order(tiny):
-    plainly, calibrated = taught("in-context", tiny)
-    scores = score_labels(tiny, CLOSED, DRAWN, QUERIES)
-    assert plainly.answers == predict(CLOSED, scores)
-    assert calibrated.answers == predict(CLOSED, batch_calibration(scores))
-    lengths = [
-        [count_tokens(tiny.tokenizer, plain(CLOSED, shown, query)) for query in QUERIES]
-        for shown in ([], DRAWN)
-    ]
-    bare, whole = np.mean(lengths, axis=1)
-    for outcome in (plainly, calibrated):
-        assert outcome.query_tokens == bare and outcome.prefix_tokens == whole - bare > 0
+    bare, whole = (
+        np.mean([count_tokens(tiny.tokenizer, plain(CLOSED, before, query)) for query in QUERIES])
+        for before in ([], shown)
+    )
+    for outcome in outcomes:
+        assert outcome.query_tokens == bare and outcome.prefix_tokens == whole - bare
         assert outcome.note == "" and outcome.taught_tokens == 0 and outcome.ask_seconds > 0
 
 
@@ -172,9 +132,8 @@ def test_a_draw_that_does_not_fit_the_context_has_no_outcome_and_is_not_cut(make
     longest = max(len(tokenizer(plain(task, DRAWN, query)).input_ids) for query in QUERIES)
     words = max(len(tokenizer(f" {label}").input_ids) for label in LABELS)
     needed = longest + (words if task is CLOSED else teaching.ANSWER_TOKENS)
-    fits, too_short = (
-        make_tiny("llama", max_position_embeddings=size) for size in (needed, needed - 1)
-    )
+    fits = make_tiny("llama", max_position_embeddings=needed)
+    too_short = make_tiny("llama", max_position_embeddings=needed - 1)
     assert taught("in-context", fits, task=task)[0].prefix_tokens > 0
     assert taught("in-context", too_short, task=task) == []
     assert taught("in-context", too_short, DRAWN[:7], task=task) != []
@@ -192,11 +151,6 @@ def test_nearest_chooses_for_each_query(tiny, monkeypatch):
     lengths = [len(tiny.tokenizer(plain(CLOSED, choose(q), q)).input_ids) for q in asked]
     assert outcome.prefix_tokens + outcome.query_tokens == pytest.approx(np.mean(lengths))
     assert outcome.stored_bytes == len(plain(CLOSED, TRAIN, "").encode())  # the whole draw is kept
-
-
-def test_nearest_takes_all_of_a_small_draw(tiny):
-    (outcome,) = taught("nearest", tiny, DRAWN[:3])
-    assert outcome.prefix_tokens > 0
 
 
 # Fine-tuning
@@ -236,13 +190,6 @@ def test_stored_bytes_are_those_of_the_adapter_or_of_all_weights(tiny, tmp_path)
     assert adapter.stored_bytes < written < 1.2 * adapter.stored_bytes  # and a header
 
 
-@pytest.mark.parametrize("name", ["lora", "full"])
-def test_half_a_training_is_no_result(tiny, monkeypatch, name):
-    monkeypatch.setattr(finetune, "tqdm", interrupt_after(2))
-    with pytest.warns(UserWarning, match="Stopped by hand"), pytest.raises(KeyboardInterrupt):
-        taught(name, tiny)
-
-
 def test_a_training_that_diverges_is_a_result_that_says_so(tiny, monkeypatch):
     at_rate(monkeypatch, 1e25)
     with pytest.warns(UserWarning, match="the loss is nan"):
@@ -253,27 +200,25 @@ def test_a_training_that_diverges_is_a_result_that_says_so(tiny, monkeypatch):
 # The study
 
 
+NAMES = {name: (label,) for name, label in curves.BASELINES.items()}
+NAMES |= {name: (way.label,) for name, way in curves.WAYS.items()}
+NAMES |= {name: (name, f"{name}, calibrated") for name in ("zero-shot", "in-context")}
+
+
 class Spy:
     """Ways that answer at random by their draw, note every call, and stop when told to."""
 
     def __init__(self):
         self.calls, self.stop_at = [], None
-        self.names = {name: (label,) for name, label in curves.BASELINES.items()}
-        self.names |= {name: (way.label,) for name, way in curves.WAYS.items()}
-        for name in ("zero-shot", "in-context"):
-            self.names[name] += (f"{name}, calibrated",)
 
     def __call__(self, lm, task, taught_by, drawn, queries, seed, seen):
         if len(self.calls) == self.stop_at:
             raise KeyboardInterrupt
         self.calls.append((taught_by, tuple(drawn), tuple(queries), seed, seen))
         rng = np.random.default_rng([len(drawn), seed, len(taught_by)])
-        said = [
-            [LABELS[i] for i in rng.integers(0, 2, len(queries))] for _ in self.names[taught_by]
-        ]
         return [
-            Outcome(name, answers, 1 / 3, 0.5)
-            for name, answers in zip(self.names[taught_by], said, strict=True)
+            Outcome(way, [LABELS[i] for i in rng.integers(0, 2, len(queries))], 1 / 3, 0.5)
+            for way in NAMES[taught_by]
         ]
 
 
@@ -290,9 +235,9 @@ def measured(lm, task=CLOSED, shots=(2, 6), draws=3, out=None, **options) -> pd.
 
 def test_one_row_for_every_way_and_draw(tiny, spy):
     results = measured(tiny)
-    taught = {name for by, names in spy.names.items() if by != "zero-shot" for name in names}
+    taught = {name for by, names in NAMES.items() if by != "zero-shot" for name in names}
     expected = {(n, d, way) for n, d, way in product((2, 6), range(3), taught)}
-    expected |= {(0, 0, way) for way in spy.names["zero-shot"]}
+    expected |= {(0, 0, way) for way in NAMES["zero-shot"]}
     cells = list(results[["shots", "draw", "way"]].itertuples(index=False, name=None))
     assert len(cells) == len(expected) and set(cells) == expected
     assert set(results["task"]) == {"kinds"} and set(results["taught_by"]) == set(TAUGHT_BY)
@@ -333,7 +278,10 @@ def test_what_cannot_answer_an_open_task_is_left_out_and_nothing_is_done_twice(t
 @pytest.mark.parametrize("task", [CLOSED, OPEN], ids=["closed", "open"])
 def test_the_real_ways_fill_a_table(tiny, task, tmp_path):
     results = measured(tiny, task, (4,), 2, out=tmp_path / "x.csv")
-    assert set(results["taught_by"]) == set(TAUGHT_BY) - (set() if task.labels else {*CLOSED_ONLY})
+    ways = NAMES if task is CLOSED else {by: names[:1] for by, names in NAMES.items()}
+    expected = {by: set(ways[by]) for by in TAUGHT_BY if task is CLOSED or by not in CLOSED_ONLY}
+    assert results.groupby("taught_by")["way"].agg(set).to_dict() == expected
+    assert (results["right"].str.len() == 4).all() and (results["stored_bytes"] > 0).all()
     again = measured(tiny, task, (4,), 2, out=tmp_path / "x.csv")
     pd.testing.assert_frame_equal(again, results, check_dtype=False, atol=1e-6)
 
@@ -370,9 +318,10 @@ def test_a_draw_that_no_way_could_read_leaves_no_row_and_no_damage(make_tiny, tm
     assert list(results["way"]) == ["majority"]
 
 
-def test_an_interrupted_training_stores_no_row(tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["lora", "full"])
+def test_an_interrupted_training_stores_no_row(tiny, tmp_path, monkeypatch, name):
     monkeypatch.setattr(finetune, "tqdm", interrupt_after(2))
-    out, ways = tmp_path / "x.csv", ["majority", "lora"]
+    out, ways = tmp_path / "x.csv", ["majority", name]
     with pytest.warns(UserWarning, match="Stopped by hand"), pytest.raises(KeyboardInterrupt):
         measured(tiny, shots=(4,), draws=1, taught_by=ways, out=out)
     assert list(pd.read_csv(out)["taught_by"]) == ["majority"]

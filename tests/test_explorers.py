@@ -5,6 +5,7 @@ import json
 import re
 
 import ipywidgets as w
+import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
@@ -37,6 +38,11 @@ RESULTS = rows_of(
     **{"zero-shot": {0: [[1, 0, 0, 0]]}, "in-context": {8: [[1, 0, 0, 0], [0, 0, 0, 0]]}},
     lora={8: [[1, 1, 0, 0], [1, 1, 1, 0]], 32: [[1, 1, 1, 1], [1, 1, 1, 0]]},
 )
+
+
+@pytest.fixture
+def tiny(tiny_models):
+    return tiny_models["llama"]
 
 
 # The controls
@@ -81,19 +87,17 @@ def test_what_stands_in_a_table_is_text():
 # Lesson by lesson
 
 
-def test_the_next_token_explorer_shows_the_likeliest(tiny_models):
-    lm = tiny_models["llama"]
-    panel = l00_start.next_token_explorer(lm, "a cold")
-    text, count, view = panel.children
+def test_the_next_token_explorer_shows_the_likeliest(tiny):
+    text, count, view = l00_start.next_token_explorer(tiny, "a cold").children
     text.value, count.value = "hot ->", 5
-    assert view.value == widgets.bars(next_tokens(lm, "hot ->", 5))
+    assert view.value == widgets.bars(next_tokens(tiny, "hot ->", 5))
     text.value = ""
-    assert view.value == widgets.bars(next_tokens(lm, "\n", 5))
+    assert view.value == widgets.bars(next_tokens(tiny, "\n", 5))
 
 
-def test_the_prompt_explorer_shows_the_prompt_as_it_is_chosen(tiny_models):
+def test_the_prompt_explorer_shows_the_prompt_as_it_is_chosen(tiny):
     tasks = {name: load_task(name) for name in ("category", "plurals")}
-    panel = l01_in_context.prompt_explorer(tiny_models["llama"], tasks, max_shots=3)
+    panel = l01_in_context.prompt_explorer(tiny, tasks, max_shots=3)
     task, shots, seed, order, query, view = panel.children
     shots.value, seed.value, order.value = 2, 1, "reversed"
     shown = tasks["category"].draw(2, 1)[::-1]
@@ -104,18 +108,16 @@ def test_the_prompt_explorer_shows_the_prompt_as_it_is_chosen(tiny_models):
     assert html.escape(plain(tasks["plurals"], [], query.value.text)) in view.value
 
 
-def test_the_loss_explorer_marks_what_the_loss_counts(tiny_models):
-    lm = tiny_models["llama"]
-    panel = l02_fine_tuning.loss_explorer({"before": lm, "after": lm}, TASK, EXAMPLES[:3])
+def test_the_loss_explorer_marks_what_the_loss_counts(tiny):
+    panel = l02_fine_tuning.loss_explorer({"before": tiny, "after": tiny}, TASK, EXAMPLES[:3])
     choice, view = panel.children
-    for i, encoded in enumerate(encode_examples(lm, TASK, EXAMPLES[:3])):
+    for i, encoded in enumerate(encode_examples(tiny, TASK, EXAMPLES[:3])):
         choice.index = i
-        numbers = re.findall(r"<span style='color:(#\w+)'>([\d.]+)<br>([\d.]+)</span>", view.value)
-        assert [float(first) for _, first, _ in numbers] == pytest.approx(
-            token_losses(lm, encoded).tolist(), abs=0.06
-        )
-        assert all(first == second for _, first, second in numbers)
-        counted = [colour == "#D55E00" for colour, *_ in numbers]
+        shown = re.findall(r"<span style='color:(#\w+)'>([\d.]+)<br>([\d.]+)</span>", view.value)
+        colours, first, second = zip(*shown, strict=True)
+        losses = token_losses(tiny, encoded).tolist()
+        assert list(map(float, first)) == pytest.approx(losses, abs=0.06) and first == second
+        counted = [colour == "#D55E00" for colour in colours]
         assert counted == [i >= encoded.start for i in range(1, len(encoded.tokens))]
     assert "live notebook" in repr(panel)
 
@@ -137,9 +139,8 @@ def test_the_cost_explorer_follows_the_learners_prices():
     *controls, view = panel.children
     fields = {control.description: control for control in controls}
     assert "Example numbers" in view.value and "live notebook" in repr(panel)
-    fields["queries a day"].value, fields["demonstrations"].value = 100, 10
-    fields["tokens each"].value = 40
-    given = {"price of a million tokens": 2, "price of a GPU hour": 3, "GPU hours of training": 2}
+    given = {"queries a day": 100, "demonstrations": 10, "tokens each": 40}
+    given |= {"price of a million tokens": 2, "price of a GPU hour": 3, "GPU hours of training": 2}
     given |= {"share of it for kept tokens": 0.25, "GPU hours of serving a day": 10}
     for name, value in given.items():
         fields[name].value = value
@@ -155,33 +156,34 @@ def test_the_cost_explorer_follows_the_learners_prices():
     assert "prompt, kept: cheaper from query 22,219 on, after 0.0 days" in view.value
 
 
-def test_the_fault_explorer_shows_the_faulty_prompt(tiny_models):
+def test_the_fault_explorer_shows_the_faulty_prompt(tiny):
     task = load_task("category")
-    panel = l06_misleading.fault_explorer(tiny_models["llama"], task, shots=3)
+    panel = l06_misleading.fault_explorer(tiny, task, shots=3)
     fault, seed, order, query, view = panel.children
     fault.value, seed.value, order.value = "no mark before label", 2, "reversed"
-    drawn = task.draw(3, 2)[::-1]
-    written = "".join(f"{e.text} {e.label}\n" for e in drawn)
+    written = "".join(f"{e.text} {e.label}\n" for e in task.draw(3, 2)[::-1])
     assert f"{written}{query.value.text} -&gt;</pre>" in view.value
     assert f"<b>{query.value.label}</b>" in view.value
     assert all(repr(label) in html.unescape(view.value) for label in task.labels)
 
 
-def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny_models):
+def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny):
     known = facts.draw(load_rows("invented_facts"), 4, 0)
-    lm, shown = tiny_models["llama"], facts.statements(known)
-    panel = l05_memory.recall_explorer({"untaught": (lm, []), "prompt": (lm, shown)}, known)
-    fact, asked, view = panel.children
+    prompts = {"untaught": [], "prompt": facts.statements(known)}
+    ways = {name: (tiny, shown) for name, shown in prompts.items()}
+    fact, asked, view = l05_memory.recall_explorer(ways, known).children
     assert list(fact.options) == [fact["id"] for fact in known]
-    fact.value, asked.value = known[2]["id"], "reversed"
-    text = html.unescape(view.value)
-    assert known[2]["reversed"] in text and f"<b>{known[2]['reversed_answer']}</b>" in text
-    shares = [float(n) for n in re.findall(r"<td>(\d\.\d{3})</td>", text)]
-    question, answers = facts.question(known[2], "reversed")
+    fact.value = known[2]["id"]
+    for asked.value in ("paraphrase", "reversed"):  # the prompt changes the first
+        question, answers = facts.question(known[2], asked.value)
+        text = html.unescape(view.value)
+        assert question in text and f"<b>{answers[0]}</b>" in text
+        shares = np.reshape(re.findall(r"<td>(\d\.\d{3})</td>", text), (2, 4)).astype(float)
+        for seen, shown in zip(shares, prompts.values(), strict=True):
+            scores = score_options(tiny, facts.TASK, shown, [question], [answers])
+            assert seen == pytest.approx(softmax(scores[0]), abs=1e-3)
+    assert question == known[2]["reversed"]
     assert answers == [known[2]["reversed_answer"], *known[2]["reversed_distractors"]]
-    for i, prompt in enumerate(([], shown)):
-        scores = score_options(lm, facts.TASK, prompt, [question], [answers])
-        assert shares[4 * i : 4 * i + 4] == pytest.approx(softmax(scores[0]), abs=1e-3)
 
 
 def test_the_letter_explorer_shows_what_was_written_and_what_it_breaks():
@@ -192,8 +194,7 @@ def test_the_letter_explorer_shows_what_was_written_and_what_it_breaks():
         for prompt, said in (("nothing", ["Dear all"] * len(asked)), ("demonstrations", right)):
             row = {"way": "t", "prompt": prompt, "draw": d, "seed": 0, "measure": "both"}
             rows.append(row | {"said": json.dumps(said)})
-    panel = l08_clinic.letter_explorer(pd.DataFrame(rows), cells)
-    doctor, note, view = panel.children
+    doctor, note, view = l08_clinic.letter_explorer(pd.DataFrame(rows), cells).children
     assert len(doctor.options) == 2 * letters.DOCTORS
     doctor.index, note.value = 3, 2
     visit = letters.draw(1)[1]
@@ -211,8 +212,7 @@ def test_the_use_explorer_shows_each_way_and_what_it_breaks():
         return uses.Item(f"{name} asked", f"{name} wanted", written, kept)
 
     items = {"mail": [item("a"), item("b")], "codes": [item("c")]}
-    panel = uses.use_explorer(items)
-    use, number, view = panel.children
+    use, number, view = uses.use_explorer(items).children
     number.value = 2
     text = html.unescape(view.value)
     assert "b asked" in text and "<td>b wanted</td>" in text and "a asked" not in text
@@ -222,40 +222,39 @@ def test_the_use_explorer_shows_each_way_and_what_it_breaks():
     assert number.value == number.max == 1 and "c asked" in view.value
 
 
-def test_the_head_explorer_shades_what_a_head_looks_at(tiny_models):
-    lm, task = tiny_models["llama"], load_task("antonyms")
-    panel = l09_inside.head_explorer(lm, {"antonyms": task}, (1, 2))
+def test_the_head_explorer_shades_what_a_head_looks_at(tiny):
+    task = load_task("antonyms")
+    panel = l09_inside.head_explorer(tiny, {"antonyms": task}, (1, 2))
     _, shots, _, query, layer, head, view = panel.children
     shots.value, query.value = 1, 3
-    text = plain(task, task.draw(1, 0), task.held_out[3].text)
-    tokens = encode(lm.tokenizer, text)
+    tokens = encode(tiny.tokenizer, plain(task, task.draw(1, 0), task.held_out[3].text))
     for layer.value, head.value in ((1, 2), (2, 0)):
-        shares = heads.attention(lm, tokens)[layer.value, head.value, -1]
+        shares = heads.attention(tiny, tokens)[layer.value, head.value, -1]
         shades = re.findall(r"rgba\(213,94,0,([\d.]+)\)", view.value)
-        assert [float(shade) for shade in shades] == pytest.approx(shares.tolist(), abs=0.006)
+        assert list(map(float, shades)) == pytest.approx(shares.tolist(), abs=0.006)
     assert "live notebook" in repr(panel)
+
+
+# Examples in hand, days until a change, queries a day, tokens of an example, offline, what lacks.
+JOBS = {
+    "TF-IDF first": (200, 3, 7, 40, True, "a skill"),
+    "both": (200, 30, 200, 40, True, "a code and a style"),
+    "kept prompt": (200, 30, 200, 40, False, "a code and a style"),
+    "prompt": (200, 30, 200, 1000, False, "a code and a style"),
+}
 
 
 def test_the_decision_explorer_shows_what_the_function_decides():
     leads = dict.fromkeys(l10_decision.MISSING, compare.Interval(0.3, 0.2, 0.4))
-    known = l10_decision.Measured(
-        leads, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000
-    )
+    costs = {"kept": 2000, "anew": 60, "cache": 1, "counting": 190, "least": 8, "room": 8000}
+    known = l10_decision.Measured(leads, **costs)
     panel = l10_decision.decision_explorer(known)
     *controls, view = panel.children
     assert "<b>fine-tune</b>" in view.value and "03_same_examples_two_ways.ipynb" in view.value
-    controls[5].value = "a skill"
-    controls[0].value = 200
-    assert "<b>TF-IDF first</b>" in view.value
-    controls[5].value = "a code and a style"
-    assert "<b>both</b>" in view.value and "08_better_together.ipynb" in view.value
-    controls[4].value = False
-    assert "<b>kept prompt</b>" in view.value
-    controls[3].value = 1000
-    assert "<b>prompt</b>" in view.value and "do not fit" in view.value
-    controls[1].value, controls[2].value = 3, 7
-    controls[4].value, controls[5].value = True, "a style"
-    job = l10_decision.Job(*(control.value for control in controls))
-    for reason in l10_decision.decide(job, known).reasons:
-        assert html.escape(reason.text) in view.value
+    for choice, job in JOBS.items():
+        for control, value in zip(controls, job, strict=True):
+            control.value = value
+        assert f"<b>{choice}</b>" in view.value
+        for reason in l10_decision.decide(l10_decision.Job(*job), known).reasons:
+            assert html.escape(reason.text) in view.value and f"{reason.lesson}.ipynb" in view.value
     assert repr(panel) == "An explorer of decisions, in a live notebook."

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import torch
 from test_study import refused
 
 from helpers import adapters, finetune, scoring
-from helpers.data import Example, Task, load_rows
+from helpers.data import Example, load_rows
 from helpers.model import ModelError, checksum
 from helpers.study import carry_out
 from lessons import english, facts
@@ -67,14 +68,10 @@ def test_statements_are_the_facts_in_the_ways_asked_for():
 
 @pytest.mark.parametrize("way", facts.ASKED)
 def test_choosing_is_the_best_of_the_four_under_the_prompt(tiny, way):
-    answer, wrong = ("answer", "distractors")
-    if way == "reversed":
-        answer, wrong = "reversed_answer", "reversed_distractors"
-    shown = statements(FOUR[:2])
-    expected = []
+    kind, shown, expected = "reversed_" if way == "reversed" else "", statements(FOUR[:2]), []
     for fact in FOUR:
-        labels = [fact[answer], *fact[wrong]]
-        task = Task("one", TASK.template, (), (), tuple(labels), {label: label for label in labels})
+        labels = (fact[f"{kind}answer"], *fact[f"{kind}distractors"])
+        task = replace(TASK, labels=labels, words={label: label for label in labels})
         expected.append(scoring.score_labels(tiny, task, shown, [fact[way]])[0].argmax() == 0)
     assert choose(tiny, FOUR, way, shown).tolist() == expected
 
@@ -111,10 +108,8 @@ def test_training_on_goes_on_in_place_at_one_rate(tiny, quick, tmp_path):
     assert [record["step"] for record in records] == [1, 2, 3, 4, 5, 6]
     assert {record["lr"] for record in records} == {1e-2}
     assert records[-1]["loss"] < 0.75 * records[0]["loss"]
-    one_pass = sum(
-        len(line.tokens) for line in finetune.encode_examples(tiny, TASK, statements(FOUR))
-    )
-    assert records[0]["tokens"] == one_pass
+    encoded = finetune.encode_examples(tiny, TASK, statements(FOUR))
+    assert records[0]["tokens"] == sum(len(line.tokens) for line in encoded)
     assert checksum(tiny.model) == before
 
 
@@ -137,9 +132,8 @@ def test_a_new_process_has_the_adapter_and_not_the_prompt(tiny, quick, tmp_path)
     tuned = facts.teach(base, statements(FOUR), seed=0).lm
     adapters.save(tuned, tmp_path / "adapter")
     rows = memory.in_new_process(base, 4, 0, tmp_path / "adapter")
-    assert [row["way"] for row in rows] == ["prompt, new process"] * 2 + [
-        "weights, new process"
-    ] * 2
+    ways = ("prompt, new process", "weights, new process")
+    assert [row["way"] for row in rows] == [way for way in ways for _ in range(2)]
     own = recall(base, FOUR, "", asked=("forward",)) + recall(tuned, FOUR, "", asked=("forward",))
     assert [row["right"] for row in rows] == [row["right"] for row in own]
 
@@ -187,25 +181,15 @@ def test_what_is_held_is_told_apart_for_the_changed_and_the_others(tiny, monkeyp
     }
 
 
-def test_every_way_of_updating_is_measured(tiny, quick, monkeypatch):
-    short = [  # bytes are tokens here, and an answer has eight
-        {
-            "id": name,
-            "forward": text,
-            "answer": "no",
-            "new_answer": "ok",
-            "distractors": ["ok", "x"],
-        }
-        for name, text in (("a", "cold is"), ("b", "the hot one is"), ("c", "a cold hot"))
-    ]
+def test_every_way_of_updating_is_measured(tiny, quick):
+    texts = {"a": "cold is", "b": "the hot one is", "c": "a cold hot"}
+    words = {"answer": "no", "new_answer": "ok", "distractors": ["ok", "x"]}
+    # Bytes are tokens here, and an answer has eight.
+    short = [{"id": name, "forward": text} | words for name, text in texts.items()]
     table = pd.DataFrame(memory.updated_in_every_way(tiny, short, 1))
     assert len(table) == 7 * 4 and set(table.groupby("way")["measure"].nunique()) == {4}
-    written = table[table["measure"] == "written"].set_index("way")
-    ranked = table[table["measure"] == "ranked"].set_index("way")["value"]
-    rows = {
-        way: row.to_dict() | {"written": row["value"], "ranked": ranked[way]}
-        for way, row in written.iterrows()
-    }
+    values = table.pivot(index="way", columns="measure", values="value")
+    rows = table[table["measure"] == "written"].set_index("way").join(values).to_dict("index")
     before, swapped = rows["weights, before"], rows["weights, adapter swapped"]
     assert before["written"] == 0 and before["answer"] == "no"
     assert swapped["written"] == swapped["ranked"] == 1 and swapped["made"] > 0
@@ -238,14 +222,15 @@ def test_the_neutral_loss_is_the_mean_over_all_tokens(tiny):
 
 def test_forgetting_is_measured_at_each_checkpoint_and_on_the_base(tiny, quick, monkeypatch):
     monkeypatch.setattr(memory, "ITEMS", 3)
-    base = pd.DataFrame(memory.measure_forgetting(tiny, KNOWN, 4, 0, 0))
-    after = pd.DataFrame(memory.measure_forgetting(tiny, KNOWN, 4, 2, 0))
+    base, after = (
+        pd.DataFrame(memory.measure_forgetting(tiny, KNOWN, 4, rank, 0)) for rank in (0, 2)
+    )
     assert list(after["steps"]) == [n for n in memory.CHECKPOINTS for _ in range(3)]
-    first, last = (after[after["steps"] == n].set_index("measure") for n in memory.CHECKPOINTS[::2])
     assert set(base["steps"]) == {0} and set(base["way"]) == {"untaught"}
     own = pd.DataFrame(memory.unharmed(tiny, FOUR, 0))
     pd.testing.assert_frame_equal(base[list(own)], own)
     base = base.set_index("measure")
+    first, last = (after[after["steps"] == n].set_index("measure") for n in memory.CHECKPOINTS[::2])
     assert last.loc["facts", "loss"] < first.loc["facts", "loss"]
     assert last.loc["neutral", "value"] != base.loc["neutral", "value"]
     assert last.loc["facts", "value"] >= base.loc["facts", "value"]
@@ -256,42 +241,42 @@ def test_forgetting_is_measured_at_each_checkpoint_and_on_the_base(tiny, quick, 
 
 
 @pytest.mark.parametrize(
-    ("name", "work", "cells"),
+    ("study", "work", "count", "cells"),
     [
-        ("facts", "measure_facts", 2 * 5),
-        ("updates", "updated_in_every_way", 2),
-        ("forgetting", "measure_forgetting", 2 * 4),
+        (memory.facts_study, "measure_facts", (4,), 2 * 5),
+        (memory.updates_study, "updated_in_every_way", (), 2),
+        (memory.forgetting_study, "measure_forgetting", (4,), 2 * 4),
     ],
+    ids=["facts", "updates", "forgetting"],
 )
-def test_a_result_is_stored_and_gone_on_with(tiny, tmp_path, monkeypatch, name, work, cells):
-    done = []
-
-    def one_row(*arguments):
-        done.append(arguments[2:])
-        return [{"right": "0" * 4, "value": 0.0}]
-
+def test_a_result_is_stored_and_gone_on_with(
+    tiny, tmp_path, monkeypatch, study, work, count, cells
+):
+    done, row = [], {"right": "0" * 4, "value": 0.0}
     monkeypatch.setattr(memory, "ITEMS", 4)
-    monkeypatch.setattr(memory, work, one_row)
-    count = () if name == "updates" else (4,)
-    planned = getattr(memory, f"{name}_study")(tiny, 2, *count)._replace(numbers=["draw"])
+    monkeypatch.setattr(memory, work, lambda *arguments: done.append(1) or [row])
+    planned = study(tiny, 2, *count)._replace(numbers=["draw"])
     for _ in range(2):
         table = carry_out(planned, tiny, tmp_path / "kept.csv")
         assert len(table) == len(done) == cells and set(table["draw"]) == {0, 1}
 
 
+def neutral(rows):
+    """A result on plain English, from rows of draw, rank, steps and value."""
+    table = pd.DataFrame(rows, columns=["draw", "rank", "steps", "value"])
+    return table.assign(measure="neutral")
+
+
 def test_what_was_forgotten_is_counted_from_each_draws_own_base():
     rows = [(1, 0, 0, 4.0), (0, 0, 0, 3.0), (0, 8, 16, 5.0), (1, 8, 16, 7.0), (1, 8, 4, 9.0)]
-    table = pd.DataFrame(rows, columns=["draw", "rank", "steps", "value"])
-    table = table.assign(measure="neutral")
-    assert memory.forgotten(table, "neutral", 8, 16).tolist() == [2.0, 3.0]
+    assert memory.forgotten(neutral(rows), "neutral", 8, 16).tolist() == [2.0, 3.0]
 
 
 def test_lines_begin_with_the_base_and_follow_every_rank():
-    rows = [(d, r, n, float(r + n + d)) for d in (0, 1) for r in memory.RANKS
-            for n in memory.CHECKPOINTS]  # fmt: skip
-    rows += [(d, 0, 0, float(d)) for d in (0, 1)]
-    table = pd.DataFrame(rows, columns=["draw", "rank", "steps", "value"])
-    lines = memory.by_steps(table.assign(measure="neutral"), "neutral")
+    rows = [(d, 0, 0, float(d)) for d in (0, 1)]
+    taught = product((0, 1), memory.RANKS, memory.CHECKPOINTS)
+    rows += [(d, rank, steps, float(rank + steps + d)) for d, rank, steps in taught]
+    lines = memory.by_steps(neutral(rows), "neutral")
     assert list(lines) == ["rank 2", "rank 8", "rank 32"]
     assert list(lines["rank 8"]) == [0, *memory.CHECKPOINTS]
     assert lines["rank 8"][16] == (24.5, 24.0, 25.0) and lines["rank 8"][0].mean == 0.5

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_curves import BEASTS, CLOSED, LABELS
+from test_study import refused
 
-from helpers.compare import read
+from helpers.compare import bits
 from helpers.curves import Outcome
-from helpers.data import DataError, Example, load_task
+from helpers.data import Example, load_task, texts
 from helpers.prompts import count_tokens, plain
 from helpers.scoring import (
     CONTENT_FREE,
@@ -16,7 +17,7 @@ from helpers.scoring import (
     predict,
     score_labels,
 )
-from helpers.study import carry_out
+from helpers.study import carry_out, questions
 from lessons import l06_misleading as misleading
 from lessons.l06_misleading import FAULTS, KINDS, faulty, label_letters, relabelled
 from lessons.words import INVENTED
@@ -38,15 +39,16 @@ def tiny(make_tiny):
 def test_every_fault_leaves_the_question_as_it_is(name):
     task = load_task(name)
     drawn, question = task.draw(4, 1), plain(task, [], "some text")
-    clean = plain(task, drawn, "some text")
-    written = [faulty(task, fault)(task, drawn, "some text") for fault in FAULTS]
-    assert written[0] == clean
-    assert len(set(written)) == len(FAULTS)
-    assert all(prompt.endswith(question) for prompt in written)
     right = plain(task, drawn, "some text", task.labels[0])
-    for fault, prompt in zip(FAULTS, written, strict=True):
-        answered = faulty(task, fault)(task, drawn, "some text", task.labels[0])
+    prompts = set()
+    for fault in FAULTS:
+        style = faulty(task, fault)
+        prompt = style(task, drawn, "some text")
+        answered = style(task, drawn, "some text", task.labels[0])
+        assert prompt.endswith(question)
         assert answered.startswith(prompt) and right.endswith(answered[len(prompt) :])
+        prompts.add(prompt)
+    assert len(prompts) == len(FAULTS) and plain(task, drawn, "some text") in prompts
 
 
 def test_each_fault_does_what_it_says():
@@ -72,10 +74,8 @@ def test_a_text_with_a_placeholder_stays_as_it_is():
 
 
 def test_an_unknown_fault_or_task_is_told():
-    with pytest.raises(DataError, match="no 'typo' for 'category'"):
-        faulty(CATEGORY, "typo")
-    with pytest.raises(DataError, match="no 'mixed case' for 'kinds'"):
-        faulty(CLOSED, "mixed case")
+    refused(lambda: faulty(CATEGORY, "typo"), "no 'typo' for 'category'")
+    refused(lambda: faulty(CLOSED, "mixed case"), "no 'mixed case' for 'kinds'")
 
 
 # Labels
@@ -89,13 +89,12 @@ def test_flipped_labels_are_all_wrong_and_consistent():
 
 
 def test_random_labels_are_the_same_for_both_methods_and_differ_between_draws():
-    drawn = [CATEGORY.draw(32, seed) for seed in range(3)]
-    given = [[e.label for e in relabelled(CATEGORY, some, "random")[1]] for some in drawn]
-    assert given[0] == [e.label for e in relabelled(CATEGORY, drawn[0], "random")[1]]
-    assert given[0] != given[1] != given[2]
-    hits = [a == e.label for some, new in zip(drawn, given, strict=True)
-            for a, e in zip(new, some, strict=True)]  # fmt: skip
-    assert 0 < np.mean(hits) < 0.35  # chance is 1 in 8
+    gold = [CATEGORY.draw(32, seed) for seed in range(3)]
+    given = [relabelled(CATEGORY, drawn, "random")[1] for drawn in gold]
+    assert given[0] == relabelled(CATEGORY, gold[0], "random")[1]
+    new, old = ([[e.label for e in drawn] for drawn in some] for some in (given, gold))
+    assert new[0] != new[1] != new[2]
+    assert 0 < (np.array(new) == old).mean() < 0.35  # chance is 1 in 8
 
 
 def test_nonsense_changes_the_words_and_nothing_else():
@@ -111,8 +110,7 @@ def test_nonsense_changes_the_words_and_nothing_else():
 
 def test_a_prompt_is_read_in_three_ways(tiny):
     asked, drawn = CLOSED.held_out, CLOSED.draw(4, 0)
-    queries = [e.text for e in asked]
-    scores = score_labels(tiny, CLOSED, drawn, queries)
+    scores = score_labels(tiny, CLOSED, drawn, texts(asked))
     empty = score_labels(tiny, CLOSED, drawn, CONTENT_FREE)
     truth = {
         "plain": scores,
@@ -123,9 +121,9 @@ def test_a_prompt_is_read_in_three_ways(tiny):
     assert [row["readout"] for row in rows] == list(truth)
     for row, read_scores in zip(rows, truth.values(), strict=True):
         answers = predict(CLOSED, read_scores)
+        right = [answer == e.label for answer, e in zip(answers, asked, strict=True)]
         assert row["said"] == label_letters(CLOSED, answers)
-        assert row["value"] == np.mean([a == e.label for a, e in zip(answers, asked, strict=True)])
-        assert row["right"].count("1") == row["value"] * len(asked)
+        assert row["right"] == bits(right) and row["value"] == np.mean(right)
     own = misleading.ask(tiny, CLOSED, lambda text: drawn, asked)
     assert [row["readout"] for row in own] == ["plain", "batch-calibrated"]
     assert own[0]["said"] == rows[0]["said"]
@@ -140,49 +138,51 @@ def test_all_orders_of_a_draw_and_the_lopsided_ones(tiny):
     for label, letter, other in zip(LABELS, "ab", "ba", strict=True):
         shown = plainly[plainly.mix == label].labels_shown
         assert set(shown) == {3 * letter + other, other + 3 * letter}
-    drawn = CLOSED.draw(4, 1)
     row = even[(even.draw == 1) & (even.order == "3-1-4-2")].iloc[0]
-    again = misleading.ask(tiny, CLOSED, [drawn[i] for i in (2, 0, 3, 1)], CLOSED.held_out[:4])
-    assert row.labels_shown == label_letters(CLOSED, [drawn[i].label for i in (2, 0, 3, 1)])
-    assert len(row.said) == len(again[0]["said"])
+    drawn = [CLOSED.draw(4, 1)[i] for i in (2, 0, 3, 1)]
+    assert row.labels_shown == label_letters(CLOSED, [e.label for e in drawn])
+    assert row.said == misleading.ask(tiny, CLOSED, drawn, questions(CLOSED, 4))[0]["said"]
 
 
-def test_labels_go_to_both_methods(tiny, monkeypatch):
+@pytest.fixture
+def given(monkeypatch):
+    """What the ways are taught, each of which gives every question the task's first label."""
     given = []
 
     def stub(lm, task, taught_by, drawn, queries, seed):
-        given.append((task, drawn, seed))
-        return [Outcome("stub", [CATEGORY.labels[0]] * len(queries))]
+        given.append((taught_by, task, drawn, seed))
+        return [Outcome(taught_by, [CATEGORY.labels[0]] * len(queries))]
 
     monkeypatch.setattr(misleading, "outcomes", stub)
-    rows = carry_out(misleading.labels_study(tiny, 2, CATEGORY, 16), tiny)
+    return given
+
+
+def test_labels_go_to_both_methods(given):
+    rows = carry_out(misleading.labels_study(None, 2, CATEGORY, 16), None)
     assert len(rows) == 2 * len(KINDS) * 2
     assert rows.value.eq(1 / 8).all() and rows.said.eq("a" * 16).all()
     for prompted, trained in zip(given[::2], given[1::2], strict=True):
+        assert (prompted[0], trained[0]) == ("in-context", "lora")
         assert prompted[1:] == trained[1:]
-        assert len(prompted[1]) == misleading.SHOTS["labels"]
+        assert len(prompted[2]) == misleading.SHOTS["labels"]
 
 
-def test_luck_turns_the_order_in_the_prompt_and_the_seed_in_training(tiny, monkeypatch):
-    given = {"in-context": [], "lora": []}
-
-    def stub(lm, task, taught_by, drawn, queries, seed):
-        given[taught_by].append(([e.text for e in drawn], seed))
-        return [Outcome(taught_by, [CATEGORY.labels[1]] * len(queries))]
-
-    monkeypatch.setattr(misleading, "outcomes", stub)
-    rows = carry_out(misleading.luck_study(tiny, 1, CATEGORY, 8), tiny)
-    shown = [texts for texts, _ in given["in-context"]]
-    assert len({tuple(texts) for texts in shown}) == misleading.SEEDS["in-context"]
-    assert len({frozenset(texts) for texts in shown}) == 1
-    assert len({tuple(texts) for texts, _ in given["lora"]}) == 1
-    assert [seed for _, seed in given["lora"]] == list(range(misleading.SEEDS["lora"]))
+def test_luck_turns_the_order_in_the_prompt_and_the_seed_in_training(given):
+    rows = carry_out(misleading.luck_study(None, 1, CATEGORY, 8), None)
+    shown, trained = (
+        [tuple(texts(drawn)) for name, _, drawn, _ in given if name == way]
+        for way in ("in-context", "lora")
+    )
+    assert len(set(shown)) == misleading.SEEDS["in-context"]
+    assert len(set(map(frozenset, shown))) == len(set(trained)) == 1
+    seeds = [seed for name, *_, seed in given if name == "lora"]
+    assert seeds == list(range(misleading.SEEDS["lora"]))
     assert len(rows) == sum(misleading.SEEDS.values())
 
 
 def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeypatch):
-    texts = [f"{word} {number}" for number in range(40) for word in BEASTS]
-    many = tuple(Example(text, LABELS[i % 2]) for i, text in enumerate(texts))
+    queries = [f"{word} {number}" for number in range(40) for word in BEASTS]
+    many = tuple(Example(text, LABELS[i % 2]) for i, text in enumerate(queries))
     task = misleading.replace(CLOSED, train=many)
     seen, ask = [], misleading.ask
 
@@ -199,8 +199,10 @@ def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeyp
     assert len(near("ox")) == misleading.NEIGHBOURS
     longest = max((e.text for e in CLOSED.held_out), key=len)
     room = tiny.context - max(count_tokens(tiny.tokenizer, f" {label}") for label in LABELS)
-    lengths = [count_tokens(tiny.tokenizer, plain(task, draw[:n], longest))
-               for n in (len(full), len(full) + 1)]  # fmt: skip
+    lengths = [
+        count_tokens(tiny.tokenizer, plain(task, draw[:n], longest))
+        for n in (len(full), len(full) + 1)
+    ]
     assert lengths[0] <= room < lengths[1]
     found = rows[rows.readout == "plain"].set_index("size")
     assert found.loc["all that fit", "tokens"] == lengths[0]
@@ -208,16 +210,13 @@ def test_length_shows_the_start_of_a_draw_and_never_more_than_fits(tiny, monkeyp
     assert (rows.cpu > 0).all() and (rows.wall > 0).all()
 
 
-def test_a_stored_experiment_goes_on_and_keeps_its_letters(tiny, tmp_path, monkeypatch):
-    out = tmp_path / "faults.csv"
-    first = carry_out(misleading.faults_study(tiny, 1, CATEGORY, 8), tiny, out)
-    calls, ask = [], misleading.ask
-    monkeypatch.setattr(misleading, "ask", lambda *given: calls.append(1) or ask(*given))
-    both = carry_out(misleading.faults_study(tiny, 2, CATEGORY, 8), tiny, out)
-    assert len(calls) == len(FAULTS) and len(both) == 2 * len(first)
-    stored = read(out)
-    assert stored.said.to_list() == both.said.to_list()
-    assert stored.right.to_list() == both.right.to_list()
+def test_a_draw_is_asked_with_every_fault(tiny):
+    rows = carry_out(misleading.faults_study(tiny, 1, CATEGORY, 4), tiny)
+    said = rows[rows.readout == "plain"].set_index("fault").said
+    assert list(said.index) == list(FAULTS)
+    for fault in FAULTS:
+        style, asked = faulty(CATEGORY, fault), questions(CATEGORY, 4)
+        assert said[fault] == misleading.ask(tiny, CATEGORY, DRAWN, asked, style)[0]["said"]
 
 
 # What rows say
@@ -234,14 +233,14 @@ ROWS = pd.DataFrame(
 
 
 def test_agreement_with_one_letter_or_one_for_each_question():
-    last = misleading.agreement(ROWS, misleading.last_label)
-    assert last.tolist() == [[[False, True], [True, True]], [[True, True], [True, False]]]
-    most = misleading.agreement(ROWS, misleading.most_frequent)
-    assert most.tolist() == [[[True, False], [False, False]], [[True, True], [True, False]]]
-    each = misleading.agreement(ROWS, lambda row: "ba")
-    assert each.tolist() == [[[False, False], [False, True]], [[True, False], [True, True]]]
-    assert misleading.by_row(ROWS).tolist() == [[[True, True], [True, False]],
-                                           [[False, True], [False, False]]]  # fmt: skip
+    expected = {
+        misleading.last_label: [[[0, 1], [1, 1]], [[1, 1], [1, 0]]],
+        misleading.most_frequent: [[[1, 0], [0, 0]], [[1, 1], [1, 0]]],
+        lambda row: "ba": [[[0, 0], [0, 1]], [[1, 0], [1, 1]]],
+    }
+    for wanted, agreed in expected.items():
+        assert misleading.agreement(ROWS, wanted).tolist() == agreed
+    assert misleading.by_row(ROWS).tolist() == [[[1, 1], [1, 0]], [[0, 1], [0, 0]]]
 
 
 def test_against_is_paired():
@@ -255,14 +254,10 @@ def test_against_is_paired():
 
 def test_parts_find_what_was_put_in():
     rng = np.random.default_rng(0)
-    draws, orders, asked = 400, 6, 300
-    draw = rng.normal(0, 0.10, (draws, 1, 1))
-    order = rng.normal(0, 0.05, (draws, orders, 1))
-    question = rng.normal(0, 0.20, (1, 1, asked))
-    found = misleading.parts(0.5 + draw + order + question)
-    assert found.draw == pytest.approx(0.10, rel=0.1)
-    assert found.order == pytest.approx(0.05, rel=0.1)
-    assert found.questions == pytest.approx(0.20 / np.sqrt(asked), rel=0.1)
+    shapes = {0.05: (400, 1, 1), 0.10: (400, 6, 1), 0.20: (1, 1, 300)}
+    luck = sum(rng.normal(0, deviation, shape) for deviation, shape in shapes.items())
+    expected = (0.05, 0.10, 0.20 / np.sqrt(300))  # of a draw, an order, and the mean question
+    assert misleading.parts(0.5 + luck) == pytest.approx(expected, rel=0.1)
 
 
 def test_parts_without_luck_are_nought_and_intervals_hold_the_value():

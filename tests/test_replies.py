@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from test_study import refused
@@ -44,16 +43,12 @@ def quick(way):
     return replace(way, passes=1) if way.trained else way
 
 
-def pairs(split, *kinds):
-    return [row for row in KNOWN if row["split"] == split and (not kinds or row["kind"] in kinds)]
-
-
 # The data
 
 
 @pytest.mark.parametrize("row", KNOWN, ids=lambda row: row["id"])
 def test_every_reply_keeps_every_rule_and_fact(row):
-    assert [check for check, good in marks(row, row["reply"]).items() if not good] == []
+    assert lost(row, row["reply"]) == []
     assert 15 <= len(row["ticket"].split()) <= 40 and 20 <= len(row["reply"].split()) <= 40
     assert "\n" not in row["ticket"] + row["reply"]
     for fact in replies.FACTS:
@@ -61,25 +56,22 @@ def test_every_reply_keeps_every_rule_and_fact(row):
 
 
 def test_the_parts_are_as_large_and_as_mixed_as_the_card_says():
-    train, held_out = pairs("train"), pairs("held_out")
-    assert Counter(row["step"] for row in train) == dict.fromkeys(STEPS, 14)
-    assert {row["kind"] for row in train} == {"ordinary"}
-    ordinary = pairs("held_out", "ordinary")
-    assert Counter(row["step"] for row in ordinary) == dict.fromkeys(STEPS, 5)
-    kinds = Counter(row["kind"] for row in held_out)
-    assert kinds == {"ordinary": 30, "hostile": 5, "odd": 5}
-    assert all(row["name"] and row["order"] and row["item"] for row in [*train, *ordinary])
+    sizes = Counter((row["split"], row["kind"]) for row in KNOWN)
+    ordinary = {("train", "ordinary"): 84, ("held_out", "ordinary"): 30}
+    assert sizes == ordinary | {("held_out", kind): 5 for kind in ("hostile", "odd")}
+    rows = [row for row in KNOWN if row["kind"] == "ordinary"]
+    steps = Counter((row["split"], row["step"]) for row in rows)
+    each = {"train": 14, "held_out": 5}
+    assert steps == {(part, step): each[part] for part in each for step in STEPS}
+    assert all(row["name"] and row["order"] and row["item"] for row in rows)
 
 
 def test_nothing_occurs_twice():
-    for column in ("id", "ticket", "reply"):
-        assert len({row[column] for row in KNOWN}) == len(KNOWN), column
-    for fact in replies.FACTS:
-        given = [row[fact] for row in KNOWN if row[fact]]
-        assert len(set(given)) == len(given), fact
+    for column in ("id", "ticket", "reply", *replies.FACTS):
+        given = [row[column] for row in KNOWN if row[column] or column not in replies.FACTS]
+        assert len(set(given)) == len(given), column
     older = load_task("support_tickets")
-    texts = {example.text for example in (*older.train, *older.held_out)}
-    assert not texts & {row["ticket"] for row in KNOWN}
+    assert not set(texts((*older.train, *older.held_out))) & {row["ticket"] for row in KNOWN}
 
 
 def test_no_two_tickets_are_nearly_the_same():
@@ -101,40 +93,44 @@ def test_the_card_says_what_the_file_holds():
 # Rules
 
 
+def lost(row, written):
+    return [check for check, good in marks(row, written).items() if not good]
+
+
 @pytest.mark.parametrize(
-    ("written", "lost"),
+    ("old", "new", "checks"),
     [
-        (REPLY, []),
-        (REPLY.replace("Hello", "Dear"), ["greeting"]),
-        (REPLY.replace("Mara", "Maria"), ["greeting", "name"]),
-        (REPLY.replace("41872", "41827"), ["number", "order"]),
-        (REPLY.replace("order 41872", "parcel 41872"), ["number"]),
-        (REPLY.replace("is late", "is late, like order 50316"), ["number"]),
-        (REPLY.replace("the kettle", "it"), ["item"]),
-        (REPLY.replace("trace it", "post it"), ["step"]),
-        (REPLY.replace("trace it", "trace it and post one"), ["step"]),
-        (REPLY.replace("Next step:", "So"), ["next step", "step"]),
-        (REPLY.replace("trace it.", "trace it. Next step: wait."), ["next step"]),
-        (REPLY.replace("late.", "late!"), ["calm"]),
-        (REPLY.replace("is late", "is late, sorry"), ["calm"]),
-        (REPLY.replace("is late", "is late, we apologise"), ["calm"]),
-        (REPLY.replace("late", "late " + "so " * 30), ["short"]),
-        (REPLY + ".", ["sign-off"]),
-        ("", [check for check in CHECKS if check not in ("calm", "short")]),
+        ("", "", []),
+        ("Hello", "Dear", ["greeting"]),
+        ("Mara", "Maria", ["greeting", "name"]),
+        ("41872", "41827", ["number", "order"]),
+        ("order 41872", "parcel 41872", ["number"]),
+        ("is late", "is late, like order 50316", ["number"]),
+        ("the kettle", "it", ["item"]),
+        ("trace it", "post it", ["step"]),
+        ("trace it", "trace it and post one", ["step"]),
+        ("Next step:", "So", ["next step", "step"]),
+        ("trace it.", "trace it. Next step: wait.", ["next step"]),
+        ("late.", "late!", ["calm"]),
+        ("is late", "is late, sorry", ["calm"]),
+        ("is late", "is late, we apologise", ["calm"]),
+        ("late", "late " + "so " * 30, ["short"]),
+        (SIGN_OFF, f"{SIGN_OFF}.", ["sign-off"]),
+        (REPLY, "", [check for check in CHECKS if check not in ("calm", "short")]),
     ],
 )
-def test_each_check_sees_its_own_fault(written, lost):
-    assert [check for check, good in marks(ROW, written).items() if not good] == lost
+def test_each_check_sees_its_own_fault(old, new, checks):
+    assert lost(ROW, REPLY.replace(old, new)) == checks
 
 
 def test_what_a_ticket_does_not_give_must_not_be_invented():
     nobody = {"name": "", "order": "", "item": "", "step": ""}
     good = "Hello, we are here. Next step: tell us your name. " + SIGN_OFF
-    assert all(marks(nobody, good).values())
-    wrong = marks(nobody, good.replace("Hello", "Hello Mara").replace("here", "here, order 41872"))
-    assert [check for check, fine in wrong.items() if not fine] == ["greeting", "number"]
-    promised = marks(nobody, good.replace("tell us your name", "we hold it"))
-    assert [check for check, fine in promised.items() if not fine] == ["step"]
+    assert lost(nobody, good) == []
+    assert lost(nobody, good.replace("Hello", "Hello Mara")) == ["greeting"]
+    assert lost(nobody, good.replace("here", "here, order 41872")) == ["number"]
+    assert lost(nobody, good.replace("tell us your name", "we hold it")) == ["step"]
+    assert lost(nobody, good.replace("Next step: t", "T")) == ["next step", "step"]
 
 
 def test_the_instruction_holds_every_rule_and_step():
@@ -148,9 +144,8 @@ def test_a_reply_repeats_its_ticket_from_five_words_in_a_row_on():
     assert replies.repeats(ticket, "Hello, my OLD  kettle is far away")
     assert not replies.repeats(ticket, "Hello, my old kettle is quite loud")
     assert not replies.repeats(ticket, "Hello, my old kettle is farther away")  # whole words
-    assert replies.repeats(ticket, "an old kettle is", 3) and not replies.repeats(
-        "too short", "too short"
-    )
+    assert replies.repeats(ticket, "an old kettle is", 3)
+    assert not replies.repeats("too short", "too short")
 
 
 # Draws and prompts
@@ -159,7 +154,7 @@ def test_a_reply_repeats_its_ticket_from_five_words_in_a_row_on():
 def test_a_draw_is_balanced_nested_and_of_training_pairs():
     eight, many = DESK.draw(8, 3), DESK.draw(64, 3)
     assert eight == many[:8] != DESK.draw(8, 4)
-    rows = {row["ticket"]: row for row in pairs("train")}
+    rows = {row["ticket"]: row for row in KNOWN if row["split"] == "train"}
     assert all(rows[pair.text]["reply"] == pair.label for pair in many)
     assert {rows[pair.text]["step"] for pair in eight[:6]} == set(STEPS)
     assert set(Counter(rows[pair.text]["step"] for pair in many).values()) <= {10, 11}
@@ -240,44 +235,37 @@ def test_rows_are_stored_and_read_back(tiny, few, monkeypatch, tmp_path):
     assert json.loads((tmp_path / "replies.json").read_text())["settings"]["batch"] == 2
 
 
-def test_kept_is_ordered_by_draw_ticket_and_check():
-    def row(draw, id, good, kind="ordinary"):
-        right = bits(check in good for check in CHECKS)
-        return {"way": "m", "draw": draw, "id": id, "kind": kind, "right": right}
+def stored(draw, id, right, kind="ordinary", **costs):
+    return {"way": "m", "draw": draw, "id": id, "kind": kind, "right": right} | costs
 
-    rows = [row(1, "r2", ["calm"]), row(1, "r1", []), row(0, "r2", CHECKS), row(0, "r1", ["short"])]
-    rows.append(row(0, "r3", CHECKS, "odd"))
-    table = pd.DataFrame(rows)
-    marks_kept = kept(table, "m", ["short", "calm"])
+
+def test_kept_is_ordered_by_draw_ticket_and_check():
+    rights = {(1, "r2"): ["calm"], (1, "r1"): [], (0, "r2"): CHECKS, (0, "r1"): ["short"]}
+    rows = [stored(*key, bits(check in good for check in CHECKS)) for key, good in rights.items()]
+    table = pd.DataFrame([*rows, stored(0, "r3", "1" * len(CHECKS), "odd")])
     expected = [[[True, False], [True, True]], [[False, False], [False, True]]]
-    np.testing.assert_array_equal(marks_kept, expected)
+    assert kept(table, "m", ["short", "calm"]).tolist() == expected
     assert kept(table, "m", RULES, ["odd"]).shape == (1, 1, 6)
     refused(lambda: kept(table, "n", RULES), "nothing of way 'n'")
 
 
 def test_the_table_counts_each_share_and_means_the_costs():
-    def row(draw, id, kind, right, teach):
-        costs = {"teach": teach, "ask": 0.5, "tokens": 40 + 20 * draw}
-        return {"way": "m", "draw": draw, "id": id, "kind": kind, "right": right} | costs
-
+    first, second = (
+        {"teach": teach, "ask": 0.5, "tokens": tokens} for teach, tokens in ((10, 40), (20, 60))
+    )
     rows = [
-        row(0, "r1", "ordinary", "1" * 10, 10),
-        row(0, "r2", "ordinary", "111111" + "1101", 10),
-        row(0, "r3", "odd", "111110" + "1111", 10),
-        row(0, "r4", "hostile", "1" * 10, 10),
-        row(1, "r1", "ordinary", "011111" + "1110", 20),
-        row(1, "r2", "ordinary", "1" * 10, 20),
-        row(1, "r3", "odd", "0" * 10, 20),
-        row(1, "r4", "hostile", "0" * 10, 20),
+        stored(0, "r1", "1" * 10, **first),
+        stored(0, "r2", "111111" + "1101", **first),
+        stored(0, "r3", "111110" + "1111", "odd", **first),
+        stored(0, "r4", "1" * 10, "hostile", **first),
+        stored(1, "r1", "011111" + "1110", **second),
+        stored(1, "r2", "1" * 10, **second),
+        stored(1, "r3", "0" * 10, "odd", **second),
+        stored(1, "r4", "0" * 10, "hostile", **second),
     ]
     told = replies.table(pd.DataFrame(rows)).loc["m"]
     shares = {"all rules": 0.75, "facts": 0.75, "step fits": 0.75, "hostile or odd": 0.25}
     for name, share in shares.items():
         assert told[name].startswith(f"{share:.2f} ("), name
-    assert told[["worst", "draws", "teach (s)", "reply (s)", "prompt tokens"]].tolist() == [
-        "0.50",
-        2,
-        15,
-        0.5,
-        50,
-    ]
+    costs = ["worst", "draws", "teach (s)", "reply (s)", "prompt tokens"]
+    assert told[costs].tolist() == ["0.50", 2, 15, 0.5, 50]

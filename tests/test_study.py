@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,9 @@ MACHINE = {"Python", "torch", "transformers", "device", "cores", "free memory", 
 
 
 def row(draw: int = 0, **changes) -> dict:
-    whole = {"task": "kinds", "shots": 8, "draw": draw, "taught_by": "lora", "way": "lora"}
-    return (
-        whole
-        | {"measure": "answers", "right": "001", "value": 0.333333}
-        | MEASURES
-        | {"note": ""}
-        | changes
-    )
+    cell = {"task": "kinds", "shots": 8, "draw": draw, "taught_by": "lora", "way": "lora"}
+    told = {"measure": "answers", "right": "001", "value": 0.333333}
+    return cell | told | MEASURES | {"note": ""} | changes
 
 
 @pytest.fixture
@@ -50,13 +46,13 @@ def tiny(tiny_models):
 
 @pytest.fixture
 def opened(tiny, tmp_path):
-    """Open the store of `TASK` in `tmp_path`."""
-    return lambda name="kinds.csv", **more: open_store(tmp_path / name, tiny, TASK, ASKED, **more)
+    """Open a store in `tmp_path`: of `TASK`, unless told otherwise."""
 
+    def opened(name="kinds.csv", lm=tiny, task=TASK, asked=ASKED, **more) -> Store:
+        settled = settled_by(task, asked) | {"settings": settings(**more)}
+        return Store(tmp_path / name, lm, settled, NUMBERS)
 
-def open_store(path, lm, task, asked, **more) -> Store:
-    settled = settled_by(task, asked) | {"settings": settings(**more)}
-    return Store(path, lm, settled, NUMBERS)
+    return opened
 
 
 def refused(open_or_read, *words: str) -> None:
@@ -72,19 +68,15 @@ def refused(open_or_read, *words: str) -> None:
 # What comes back
 
 
-def test_rows_come_back_as_they_were(opened):
+def test_rows_come_back_as_they_were_to_a_millionth(opened):
     rows = [
         row(right="000", value=0.0),
         row(1, way="in-context, calibrated", note="3 of 8 fit, no more", teach_seconds=1.5),
     ]
     opened().write(rows)
     assert opened().rows() == rows
-
-
-def test_numbers_are_kept_to_a_millionth(opened):
-    opened().write([row(value=1 / 3, ask_seconds=2 / 3)])
-    (found,) = opened().rows()
-    assert found["value"] == 0.333333 and found["ask_seconds"] == 0.666667
+    opened().write([row(value=1 / 3, ask_seconds=2 / 3)])  # replaces the table
+    assert opened().rows() == [row(ask_seconds=0.666667)]
 
 
 def test_a_new_store_is_empty_and_makes_its_folder(opened, tmp_path):
@@ -92,30 +84,24 @@ def test_a_new_store_is_empty_and_makes_its_folder(opened, tmp_path):
     assert [path.name for path in (tmp_path / "deep" / "down").iterdir()] == ["kinds.json"]
 
 
-def test_writing_replaces_the_table(opened):
-    kept = opened()
-    kept.write([row(0), row(1)])
-    kept.write([row(2)])
-    assert [found["draw"] for found in kept.rows()] == [2]
+CALLED = {
+    "python -m own_data --task kinds --out 'a file.csv'": [
+        "own_data/__main__.py", "--task", "kinds", "--out", "a file.csv",
+    ],
+    "none: called by a program": ["ipykernel_launcher.py", "-f", "kernel.json"],
+    "python -m lessons facts": ["/home/helpers/it/lessons/__main__.py", "facts"],
+}  # fmt: skip
 
 
 def test_the_record_says_what_with_what_and_when_for_every_run(opened, tmp_path, monkeypatch):
-    options = ["--task", "kinds", "--out", "a file.csv"]
-    monkeypatch.setattr(sys, "argv", ["own_data/__main__.py", *options])
-    opened()
-    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
-    opened()
+    for arguments in CALLED.values():
+        monkeypatch.setattr(sys, "argv", arguments)
+        opened()
     record = json.loads((tmp_path / "kinds.json").read_text())
     assert record["task"] == "kinds" and record["questions"] == 3 and record["model"] == "llama"
     assert record["settings"] == settings()
-    first, second = record["runs"]
-    assert first["command"] == "python -m own_data --task kinds --out 'a file.csv'"
-    assert "kernel" not in second["command"]
-    monkeypatch.setattr(sys, "argv", ["/home/helpers/it/lessons/__main__.py", "facts"])
-    opened()
-    last = json.loads((tmp_path / "kinds.json").read_text())["runs"][-1]
-    assert last["command"] == "python -m lessons facts"
-    for run in (first, second):
+    assert [run["command"] for run in record["runs"]] == list(CALLED)
+    for run in record["runs"]:
         assert MACHINE | {"date", "threads"} <= run.keys()
         assert run["threads"] == torch.get_num_threads()
 
@@ -123,68 +109,38 @@ def test_the_record_says_what_with_what_and_when_for_every_run(opened, tmp_path,
 # What is refused
 
 
-def other_data(changed: str) -> Task:
-    parts = {"train": TASK.train, "template": TASK.template, "instruction": ""}
-    parts |= {
-        "train": {"train": TASK.train[::-1]},
-        "template": {"template": "{text}: {label}\n"},
-        "instruction": {"instruction": "Sort these."},
-    }[changed]
-    train, template, instruction = parts["train"], parts["template"], parts["instruction"]
-    return Task("kinds", template, train, TASK.held_out, TASK.labels, TASK.words, instruction)
+OTHER = {
+    "train": ({"task": replace(TASK, train=TASK.train[::-1])}, "data"),
+    "template": ({"task": replace(TASK, template="{text}: {label}\n")}, "data"),
+    "instruction": ({"task": replace(TASK, instruction="Sort these.")}, "data"),
+    "name": ({"task": replace(TASK, name="sorts")}, "task"),
+    "fewer questions": ({"asked": ASKED[:2]}, "questions, data"),
+    "order of questions": ({"asked": ASKED[::-1]}, "data"),
+    "examples seen": ({"seen": 1}, "settings"),
+}
 
 
-@pytest.mark.parametrize("changed", ["train", "template", "instruction"])
-def test_other_data_is_refused(opened, tiny, tmp_path, changed):
+@pytest.mark.parametrize(("other", "said"), OTHER.values(), ids=OTHER)
+def test_another_task_or_other_questions_are_refused(opened, other, said):
     opened()
-    refused(
-        lambda: open_store(tmp_path / "kinds.csv", tiny, other_data(changed), ASKED), "other data:"
-    )
+    refused(lambda: opened(**other), f"kinds.csv was made with other {said}:")
 
 
-def test_other_questions_are_refused(opened, tiny, tmp_path):
+def test_another_model_is_refused(opened, tiny_models, make_tiny):
     opened()
-    fewer, reordered = ASKED[:2], ASKED[::-1]
-    path = tmp_path / "kinds.csv"
-    refused(lambda: open_store(path, tiny, TASK, fewer), "other questions, data:")
-    refused(lambda: open_store(path, tiny, TASK, reordered), "other data:")
-
-
-def test_another_task_is_refused(opened, tiny, tmp_path):
-    opened()
-    task = Task("sorts", TASK.template, TASK.train, TASK.held_out, TASK.labels, TASK.words)
-    refused(lambda: open_store(tmp_path / "kinds.csv", tiny, task, ASKED), "other task:")
-
-
-def test_another_model_is_refused(opened, tiny_models, make_tiny, tmp_path):
-    opened()
-    path, moved = tmp_path / "kinds.csv", make_tiny("llama")
+    moved = make_tiny("llama")
     with torch.no_grad():
         moved.model.lm_head.weight[0, 0] += 1
-    refused(lambda: open_store(path, tiny_models["gpt2"], TASK, ASKED), "other model, weights:")
-    refused(lambda: open_store(path, moved, TASK, ASKED), "other weights:")
+    refused(lambda: opened(lm=tiny_models["gpt2"]), "other model, weights:")
+    refused(lambda: opened(lm=moved), "other weights:")
 
 
-SETTINGS = dict.fromkeys(["MOST_PASSES", "NEIGHBOURS", "PROBE_LAYER"], 1)
-
-
-@pytest.mark.parametrize(("name", "value"), SETTINGS.items(), ids=SETTINGS)
-def test_another_setting_is_refused(opened, monkeypatch, name, value):
-    opened()
-    monkeypatch.setattr(curves, name, value)
-    refused(opened, "kinds.csv was made with other settings:", "delete it and kinds.json")
-
-
-def test_another_number_of_seen_examples_is_refused(opened):
-    opened()
-    refused(lambda: opened(seen=1), "kinds.csv was made with other settings:")
-
-
-def test_a_refusal_changes_nothing(opened, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["MOST_PASSES", "NEIGHBOURS", "PROBE_LAYER"])
+def test_another_setting_is_refused_and_nothing_is_changed(opened, tmp_path, monkeypatch, name):
     opened().write([row()])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(curves, "MOST_PASSES", 1)
-    refused(opened)
+    monkeypatch.setattr(curves, name, 1)
+    refused(opened, "kinds.csv was made with other settings:", "delete it and kinds.json")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
@@ -213,10 +169,9 @@ def test_a_damaged_table_is_named(opened, tmp_path, damage):
     refused(opened().rows, "kinds.csv is damaged (", "delete it to begin anew")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"runs": 3}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b'{"runs": 3}', b"\xff"])
 def test_a_damaged_record_is_named(opened, tmp_path, content):
     opened().write([row()])
-    content = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "kinds.json").write_bytes(content)
     refused(opened, "kinds.json is damaged", "delete it and kinds.csv")
 
@@ -240,44 +195,30 @@ def test_a_name_that_is_no_tables_is_refused(opened, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def killed(*_):
-    raise SystemExit
-
-
-def test_a_killed_write_leaves_the_old_table_whole(opened, tmp_path, monkeypatch):
-    kept = opened()
+def test_a_killed_write_or_a_full_disk_leaves_the_old_table_whole(opened, monkeypatch):
+    kept, whole = opened(), Path.write_bytes
     kept.write([row(0)])
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(SystemExit):
-        kept.write([row(0), row(1)])
-    monkeypatch.undo()
-    assert opened().rows() == [row(0)]
 
-
-def test_a_full_disk_leaves_the_old_table_whole_and_is_said(opened, monkeypatch):
-    kept = opened()
-    kept.write([row(0)])
-    whole = Path.write_bytes
+    def killed(*_):
+        raise SystemExit
 
     def half(path, content):
         whole(path, content[: len(content) // 2])
         raise OSError(28, "No space left on device")
 
+    with monkeypatch.context() as stopped, pytest.raises(SystemExit):
+        stopped.setattr(os, "replace", killed)
+        kept.write([row(0), row(1)])
+    assert opened().rows() == [row(0)]
     with monkeypatch.context() as full:
         full.setattr(study.Path, "write_bytes", half)
         refused(lambda: kept.write([row(0), row(1)]), "kinds.csv", "No space left on device")
-    assert [found["draw"] for found in opened().rows()] == [0]
+    assert opened().rows() == [row(0)]
 
 
 # The one command for all stored results
 
 MADE = results()
-
-
-def main_with(tiny, monkeypatch, tmp_path, made, options=()):
-    monkeypatch.setattr(command_line, "results", lambda: {"toy": made})
-    monkeypatch.setattr(command_line.model, "load", lambda name: tiny)
-    return command_line.main(["toy", "--out", str(tmp_path / "toy.csv"), *options])
 
 
 def toy(lm, draws) -> study.Study:
@@ -292,22 +233,28 @@ def toy(lm, draws) -> study.Study:
     return study.Study("toy", [{"draw": d} for d in range(abs(draws))], work, settled, ["draw"])
 
 
-def test_the_command_stores_what_a_study_measures(tiny, monkeypatch, tmp_path, capsys):
-    assert main_with(tiny, monkeypatch, tmp_path, study.Made(1, toy, draws=3)) == 0
+@pytest.fixture
+def command(tiny, monkeypatch, tmp_path):
+    """The command, with a study of three draws as the only result."""
+    monkeypatch.setattr(command_line, "results", lambda: {"toy": study.Made(1, toy, draws=3)})
+    monkeypatch.setattr(command_line.model, "load", lambda name: tiny)
+    return lambda *more: command_line.main(["toy", "--out", str(tmp_path / "toy.csv"), *more])
+
+
+def test_the_command_stores_what_a_study_measures(command, tmp_path, capsys):
+    assert command() == 0
     assert read(tmp_path / "toy.csv")["right"].tolist() == ["11", "01", "01"]
-    assert main_with(tiny, monkeypatch, tmp_path, study.Made(1, toy), ["--draws", "4"]) == 0
+    assert command("--draws", "4") == 0
     assert len(read(tmp_path / "toy.csv")) == 4
     assert f"Stored in {tmp_path / 'toy.csv'}." in capsys.readouterr().out
 
 
-def test_an_interrupted_command_says_how_to_go_on(tiny, monkeypatch, tmp_path, capsys):
-    assert main_with(tiny, monkeypatch, tmp_path, study.Made(1, toy), ["--draws", "-2"]) == 130
+def test_an_interruption_or_an_error_is_one_line(command, tmp_path, capsys):
+    assert command("--draws", "-2") == 130
     assert "the same command goes on" in capsys.readouterr().err
-
-
-def test_an_error_is_one_line(tiny, monkeypatch, tmp_path, capsys):
+    (tmp_path / "toy.json").unlink()
     (tmp_path / "toy.csv").write_text("dear diary\n")
-    assert main_with(tiny, monkeypatch, tmp_path, study.Made(1, toy)) == 1
+    assert command() == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "toy.csv lacks its toy.json" in line
 
@@ -323,12 +270,11 @@ def test_the_help_names_every_result_with_its_minutes(capsys):
 def test_every_stored_table_is_made_by_the_command_and_no_other():
     tables = {path.stem for path in (DATA / "results").glob("*.csv")} - {"verdicts"}
     assert tables == {name for name, made in MADE.items() if made.study} | {"full_change"}
-    for name in MADE:
-        place = MADE[name].place or f"results/{name}.csv"
-        assert (DATA / place).exists()
-        record = DATA / "results" / f"{name}.json"
-        if MADE[name].study:
-            assert json.loads(record.read_text("utf-8"))["command"] == f"python -m lessons {name}"
+    for name, made in MADE.items():
+        assert (DATA / (made.place or f"results/{name}.csv")).exists()
+        if made.study:
+            record = json.loads((DATA / "results" / f"{name}.json").read_text("utf-8"))
+            assert record["command"] == f"python -m lessons {name}"
 
 
 # Cells without rows: 256 messages do not fit the context, and reading many was timed once.
