@@ -6,7 +6,7 @@ import unicodedata
 
 import pandas as pd
 import pytest
-from test_data_files import DATA, FIELDS, card, table, told  # noqa: F401 - test_replies takes some
+from test_data_files import table, told
 
 PAIRS = table("word_pairs.csv")
 TASKS = PAIRS.task.unique()
