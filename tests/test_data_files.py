@@ -21,7 +21,7 @@ from helpers.data import DATA
 FIELDS = ["What", "How made", "Columns", "Size", "Split", "Licence", "Known limits"]
 FILES = sorted(path.name for path in DATA.iterdir() if path.is_file() and path.suffix != ".md")
 HEADERS = {
-    "claims.csv": "id,topic,claim",
+    "claims.csv": "id,topic,claim,kind,contrast,margin,levels,arms,parts",
     "own_example.csv": "received,mail,passed_to",
     "reviews.csv": "text,label,split,kind",
     "support_tickets.csv": "text,label,split,also",
