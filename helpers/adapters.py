@@ -74,13 +74,13 @@ def _times(x: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def in_bfloat16(model: torch.nn.Module) -> Iterator[None]:
-    """While inside, training multiplies by large frozen matrices in bfloat16, from a copy of each.
+def in_bfloat16(model: torch.nn.Module, wanted: bool = True) -> Iterator[None]:
+    """While inside, training multiplies by large frozen matrices in bfloat16, where `wanted`.
 
-    For processors that compute it natively, where it is several times as fast as float32.
+    It makes a copy of each. For processors that compute it natively, where it is several times as fast as float32.
     """
     adapted = [layer for layer in model.modules() if type(layer) is peft.tuners.lora.Linear]
-    large = [layer for layer in adapted if layer.base_layer.weight.numel() >= LARGE]
+    large = [layer for layer in adapted if wanted and layer.base_layer.weight.numel() >= LARGE]
     for layer in large:
         layer.rounded = layer.base_layer.weight.detach().bfloat16()
     try:

@@ -267,8 +267,7 @@ def tune(
     `lm` itself is not changed. "lora" puts an adapter of `rank` beside every linear layer but the
     output head and trains it with AdamW. "full" trains a copy of all weights with Adafactor, which
     keeps a row and a column per matrix where Adam keeps two more copies, and whose `rate` is
-    relative to the size of each matrix. Dropout stays off. `seed` decides the order of the examples
-    and the adapter's start.
+    relative to each matrix's size. `seed` decides the examples' order and the adapter's start.
 
     The history has the columns step, epoch (from 1), loss (nats per completion token, before the
     step), lr, tokens, seconds and grad_norm (before clipping to 1). An interruption ends training
@@ -288,8 +287,7 @@ def tune(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
     budget = recipe.budget or pass_budget(lm.device)
     loop = train(tuned, plan, optimizer, schedule, budget, recipe.packed and packable(lm.model))
-    quick = in_bfloat16(tuned.model) if lora and rounds(lm) else contextlib.nullcontext()
-    with quick:
+    with in_bfloat16(tuned.model, lora and rounds(lm)):
         history, note, interrupted = _follow(loop, len(plan), weights, lora, lm)
     optimizer.zero_grad()
     if note:
