@@ -77,7 +77,8 @@ def _times(x: torch.Tensor, frozen: torch.Tensor) -> torch.Tensor:
 def in_bfloat16(model: torch.nn.Module, wanted: bool = True) -> Iterator[None]:
     """While inside, training multiplies by large frozen matrices in bfloat16, where `wanted`.
 
-    It makes a copy of each. For processors that compute it natively, where it is several times as fast as float32.
+    It makes a copy of each. On processors that compute it natively such a product is several times
+    as fast as in float32.
     """
     adapted = [layer for layer in model.modules() if type(layer) is peft.tuners.lora.Linear]
     large = [layer for layer in adapted if wanted and layer.base_layer.weight.numel() >= LARGE]
