@@ -16,10 +16,6 @@ import numpy as np
 import pandas as pd
 import torch
 from pandas.io.formats.style import Styler
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from helpers.compare import Interval, paired, resample, scored, summary
@@ -167,6 +163,11 @@ def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome
     if name == "majority":
         best = Counter(example.label for example in drawn).most_common(1)[0][0]
         return Outcome(name, [best] * len(queries), stored_bytes=len(best.encode()))
+    from sklearn.feature_extraction.text import TfidfVectorizer  # 25 MB, for who asks for them
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     regression = LogisticRegression(max_iter=1000)
     if name == "tfidf":
         counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
@@ -177,7 +178,7 @@ def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome
     return _classified(BASELINES[name], learner, drawn, known, asked)
 
 
-def _classified(name: str, learner: Pipeline, drawn, known: Sequence, asked: Sequence) -> Outcome:
+def _classified(name: str, learner, drawn, known: Sequence, asked: Sequence) -> Outcome:
     """What a classifier that learned `known`, the draw, says of `asked`."""
     with threadpool_limits(1):  # on a busy machine the threads mostly wait for one another
         with Clock() as teaching:

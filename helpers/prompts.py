@@ -7,7 +7,6 @@ through that answer. `plain` is such a function and `chat(tokenizer)` makes one.
 
 from collections.abc import Callable, Sequence
 
-from sklearn.feature_extraction.text import TfidfVectorizer
 from transformers import PreTrainedTokenizerBase
 
 from helpers.data import DataError, Example, Task
@@ -138,6 +137,8 @@ def nearest(pool: Sequence[Example], shots: int) -> Callable[[str], list[Example
         )
     if not shots:
         return lambda text: []
+    from sklearn.feature_extraction.text import TfidfVectorizer  # 25 MB, for who asks for it
+
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
     known = vectorizer.fit_transform([example.text for example in pool])
 
