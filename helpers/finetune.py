@@ -378,15 +378,15 @@ def _with_all_weights(lm: LanguageModel, keep_base: bool) -> LanguageModel:
 
 
 def pass_budget(device: torch.device) -> int:
-    """Tokens per training pass for which the memory is free: from 64 to 256 on a CPU.
+    """Tokens per training pass for which the memory is free: from 64 to 512 on a CPU.
 
-    Half of what is free is left to others, and for what else a training holds. More than 256 gains
+    Half of what is free is left to others, and for what else a training holds. More than 512 gains
     nothing on a CPU.
     """
     if device.type != "cpu":
         return 2048
     room = (_free_bytes(device) / 2 - HELD_BYTES) / TOKEN_BYTES
-    return int(min(256, max(64, room // 64 * 64)))
+    return int(min(512, max(64, room // 64 * 64)))
 
 
 def rounds(lm: LanguageModel) -> bool:

@@ -1,5 +1,6 @@
 """How the tests read a lesson: its cells, its prose, its figures and its exercises."""
 
+import ast
 import json
 import os
 import re
@@ -27,6 +28,26 @@ def read(path: Path) -> NotebookNode:
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def needed(cells: list[NotebookNode]) -> list[NotebookNode]:
+    """Of code cells, the first, those whose names the last one rests on, and the last itself."""
+    wanted, kept = _names(cells[-1], ast.Load), [cells[-1]]
+    for cell in reversed(cells[1:-1]):
+        if _names(cell, ast.Store) & wanted:
+            kept.append(cell)
+            wanted |= _names(cell, ast.Load)
+    return [cells[0], *reversed(kept)]
+
+
+def _names(cell: NotebookNode, context: type) -> set[str]:
+    """The names that a cell reads, or gives by assigning or importing."""
+    nodes = list(ast.walk(ast.parse(cell.source)))
+    names = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, context)]
+    if context is ast.Store:
+        imported = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
+        names += [(alias.asname or alias.name) for node in imported for alias in node.names]
+    return set(names)
 
 
 def markdown(notebook: NotebookNode) -> list[str]:
