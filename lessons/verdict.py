@@ -137,17 +137,17 @@ class _Cell(NamedTuple):
 
 def _cell(under: tuple[str, ...], wanted: Sequence[Part], rows: pd.DataFrame) -> _Cell:
     """A joint claim is supported when all parts are, and contradicted when one of them is."""
-    told = []
+    by_part = []
     for part, row in zip(wanted, rows.itertuples(), strict=True):
         number = Interval(row.mean, row.low, row.high)
         outcome = part.outcome(number)
         needed = part.draws_needed(number, row.draws) if outcome == UNDECIDED else 0
-        told.append(_Cell(under, outcome, number, part.chance(number, outcome), needed))
-    for outcome in (CONTRADICTED, UNDECIDED):
-        if those := [cell for cell in told if cell.outcome == outcome]:
-            pick = min if outcome == CONTRADICTED else max
-            return pick(those, key=lambda cell: (cell.p, cell.needed))
-    return max(told, key=lambda cell: cell.p)
+        by_part.append(_Cell(under, outcome, number, part.chance(number, outcome), needed))
+    against = [cell for cell in by_part if cell.outcome == CONTRADICTED]
+    if against:  # one is enough, so each part was another chance to find one (Bonferroni)
+        surest = min(against, key=lambda cell: cell.p)
+        return surest._replace(p=min(1.0, len(wanted) * surest.p))
+    return max(by_part, key=lambda cell: (cell.p, cell.needed))
 
 
 def _from_cells(claim: str, cells: Sequence[_Cell]) -> Verdict:
@@ -173,10 +173,10 @@ def differ(one: Interval, other: Interval) -> bool:
     return abs(one.mean - other.mean) > half
 
 
-def _under(some: Sequence[_Cell], every: Sequence[_Cell]) -> str:
+def _under(cells: Sequence[_Cell], every: Sequence[_Cell]) -> str:
     """Under what, in words; what all cells have in common goes without saying."""
     varied = [i for i in range(len(UNDER)) if len({cell.under[i] for cell in every}) > 1]
-    return " or ".join(dict.fromkeys(" ".join(cell.under[i] for i in varied) for cell in some))
+    return " or ".join(dict.fromkeys(" ".join(cell.under[i] for i in varied) for cell in cells))
 
 
 def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:

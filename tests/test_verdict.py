@@ -124,8 +124,14 @@ def test_a_number_is_held_against_its_margin(part, number, expected):
 
 def test_all_parts_must_be_reached_and_one_that_is_not_is_enough():
     good, bad = rows("I6", SUPPORTED), rows("I6", CONTRADICTED)
+    wide = rows("I6", UNDECIDED)
     assert decided(good[0], bad[1])["I6"].verdict == CONTRADICTED
-    assert decided(good[0], rows("I6", UNDECIDED)[1])["I6"].verdict == UNDECIDED
+    assert decided(wide[0], bad[1])["I6"].verdict == CONTRADICTED
+    assert decided(good[0], wide[1])["I6"].verdict == UNDECIDED
+    needed = [decided(*pair)["I6"].needed for pair in ((wide[0], good[1]), (good[0], wide[1]))]
+    assert needed[0] != needed[1] and decided(*wide)["I6"].needed == max(needed)
+    p = [part.chance(number(part, CONTRADICTED), CONTRADICTED) for part in parts(RULES.parts["I6"])]
+    assert p[0] != p[1] and decided(*bad)["I6"].p == pytest.approx(2 * min(p))
 
 
 def test_both_readouts_and_recipes_must_stand():
