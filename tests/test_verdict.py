@@ -128,10 +128,19 @@ def test_all_parts_must_be_reached_and_one_that_is_not_is_enough():
     assert decided(good[0], bad[1])["I6"].verdict == CONTRADICTED
     assert decided(wide[0], bad[1])["I6"].verdict == CONTRADICTED
     assert decided(good[0], wide[1])["I6"].verdict == UNDECIDED
-    needed = [decided(*pair)["I6"].needed for pair in ((wide[0], good[1]), (good[0], wide[1]))]
-    assert needed[0] != needed[1] and decided(*wide)["I6"].needed == max(needed)
     p = [part.chance(number(part, CONTRADICTED), CONTRADICTED) for part in parts(RULES.parts["I6"])]
     assert p[0] != p[1] and decided(*bad)["I6"].p == pytest.approx(2 * min(p))
+
+
+def test_the_number_that_needs_most_draws_says_how_many_are_needed():
+    unsure = {"mean": 0.1, "low": -0.3, "high": 0.5}
+    for hardest in range(4):
+        wide = [row | (unsure if row["part"] == hardest else {}) for row in rows("C2", UNDECIDED)]
+        needed = [
+            part.draws_needed(Interval(row["mean"], row["low"], row["high"]), 10)
+            for part, row in zip(parts(RULES.parts["C2"]), wide, strict=True)
+        ]
+        assert decided(*wide)["C2"].needed == max(needed)
 
 
 def test_both_readouts_and_recipes_must_stand():
