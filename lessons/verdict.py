@@ -24,9 +24,7 @@ from helpers.data import DataError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 DEPENDS, CONSTRUCTED = "depends", "by construction"
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, DEPENDS, CONSTRUCTED)
 UNDER = ["level", "readout", "recipe"]
-COLUMNS = ["claim", "part", *UNDER, "mean", "low", "high", "draws"]
 LEVEL = 0.05  # of the family of all measured claims together
 WIDTH = 2 * norm.ppf(0.975)  # of a 95 % interval, in standard errors
 

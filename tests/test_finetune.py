@@ -324,7 +324,8 @@ def test_products_in_bfloat16_learn_the_same_within_their_precision(tiny_models,
         tuned = tune(tiny_models[kind], TASK, EXAMPLES, passes=5, rate=0.01)
         losses[rounded] = tuned.history.loss.to_numpy()
         weights = [w.dtype for w in tuned.lm.model.parameters()]
-        assert set(weights) == {torch.float32} and "rounded" not in str(vars(tuned.lm.model))
+        assert set(weights) == {torch.float32}
+        assert not any(hasattr(layer, "rounded") for layer in tuned.lm.model.modules())
     np.testing.assert_allclose(losses[True], losses[False], rtol=0.01)
     assert kind == "gpt2" or (losses[True] != losses[False]).any()  # its layers are peft's own
 
@@ -469,19 +470,19 @@ def test_full_fine_tuning_fits_in_two_and_a_half_gigabytes(tmp_path):
 @pytest.mark.alone
 @pytest.mark.slow
 def test_packing_is_faster_than_padding(lm, in_float32):
-    """At least 1.15 times, in processor time, the better of two runs; measured: 1.24 to 1.5.
+    """At least 1.3 times, in processor time, the better of two runs.
 
     A padded batch goes through at once, as is usual; of 16 tickets 44 % would be padding.
     """
     task = load_task("support_tickets")
     drawn, taken, losses = task.draw(32, seed=0), {}, {}
     tune(lm, task, drawn[:8], passes=1)  # the first training also sets things up
-    for packed, budget in ((True, 256), (False, 100_000)):
-        for _ in range(2):
+    for _ in range(2):  # in turn, so that a slow moment does not meet one of them alone
+        for packed, budget in ((True, 256), (False, 100_000)):
             began = time.process_time()
             tuned = tune(lm, task, drawn, passes=1, batch=16, packed=packed, budget=budget)
             seconds = time.process_time() - began
             taken[packed] = min(seconds, taken.get(packed, seconds))
-        losses[packed] = tuned.history.loss
+            losses[packed] = tuned.history.loss
     assert losses[True].to_list() == pytest.approx(losses[False].to_list(), abs=1e-4)
-    assert taken[False] / taken[True] >= 1.15, taken
+    assert taken[False] / taken[True] >= 1.3, taken
