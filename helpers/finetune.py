@@ -278,13 +278,13 @@ def tune(
     `PromptTooLong` for an example beyond the context, `ModelError` where "full" lacks memory.
     """
     _require_sense(lm, examples, recipe)
-    plan = _plan(lm, task, examples, recipe, seed, style, demonstrations)
+    plan = steps_of(lm, task, examples, recipe, seed, style, demonstrations)
     _give_back()
     lora = recipe.method == "lora"
     tuned = with_adapter(lm, recipe.rank, seed) if lora else _with_all_weights(lm, recipe.keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
     optimizer = (torch.optim.AdamW if lora else torch.optim.Adafactor)(weights, recipe.rate)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rise_and_fall(len(plan)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rise_and_fall(len(plan)))
     budget = recipe.budget or pass_budget(lm.device)
     loop = train(tuned, plan, optimizer, schedule, budget, recipe.packed and packable(lm.model))
     with in_bfloat16(tuned.model, lora and rounds(lm)):
@@ -323,7 +323,7 @@ def _follow(loop: Iterator[dict], steps: int, weights, lora: bool, lm) -> tuple[
     return history, "", False
 
 
-def _plan(lm, task, examples, recipe: Recipe, seed, style, demonstrations) -> list:
+def steps_of(lm, task, examples, recipe: Recipe, seed, style, demonstrations) -> list:
     """All steps as (epoch, batch), ordered by the seed; made beforehand, so errors come first."""
     rng = np.random.default_rng(seed)
     plan = []
@@ -335,7 +335,7 @@ def _plan(lm, task, examples, recipe: Recipe, seed, style, demonstrations) -> li
     return plan
 
 
-def _rise_and_fall(steps: int) -> Callable[[int], float]:
+def rise_and_fall(steps: int) -> Callable[[int], float]:
     """The learning rate's factor at each step: up to 1 at first, then down towards 0."""
     peak = max(1, round(WARM_UP * steps))
     return lambda step: min((step + 1) / peak, (steps - step) / (steps - peak + 1))

@@ -1,6 +1,7 @@
 """Lesson 3: the same examples taught in all ways, the explorer of comparisons, the checks.
 
-`python -m lessons support_tickets`, `reviews`, `verbs` and `verbs_long` make the stored results.
+`python -m lessons support_tickets`, `reviews`, `verbs` and `verbs_long` make the stored results;
+`contest` says how those are made whose names begin with `tuned_` and `fair_`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from helpers.model import LanguageModel
 from helpers.study import Made, Study
 from helpers.teaching import SEEN
 from helpers.widgets import Panel, explorer
+from lessons import contest
 
 SHOTS = (8, 32, 128, 256)
 CHOOSING = ("majority", "zero-shot", "in-context", "lora", "tfidf", "probe")
@@ -38,6 +40,12 @@ def long_study(lm: LanguageModel, draws: int) -> Study:
 
 MADE = {task: Made(150, partial(curves_study, task=task)) for task in ITEMS}
 MADE |= {"verbs_long": Made(8, long_study, draws=3)}
+for task in contest.TASKS:
+    MADE |= {
+        f"tuned_{side}_{task}": Made(90, partial(contest.tuning_study, task=task, side=side), 2)
+        for side in ("prompt", "weights")
+    }
+    MADE[f"fair_{task}"] = Made(200, partial(contest.curves_study, task=task))
 
 
 def curve_of(rows: pd.DataFrame, way: str) -> dict[int, compare.Interval]:

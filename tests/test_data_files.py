@@ -22,6 +22,7 @@ FIELDS = ["What", "How made", "Columns", "Size", "Split", "Licence", "Known limi
 FILES = sorted(path.name for path in DATA.iterdir() if path.is_file() and path.suffix != ".md")
 HEADERS = {
     "claims.csv": "id,topic,claim,kind,contrast,margin,levels,arms,parts",
+    "new_tickets.csv": "text,label",
     "own_example.csv": "received,mail,passed_to",
     "reviews.csv": "text,label,split,kind",
     "support_tickets.csv": "text,label,split,also",
@@ -49,6 +50,7 @@ SAME = {
     "invented_facts.jsonl forward": 0.7,
     "invented_facts.jsonl paraphrase": 0.7,
     "neutral_text.txt line": 0.4,
+    "new_tickets.csv text": 0.25,  # of their pieces, too
     "reviews.csv text": 0.4,
     "support_replies.jsonl ticket": 0.35,
     "support_replies.jsonl reply": 0.5,
@@ -56,7 +58,7 @@ SAME = {
     "writers.jsonl messages.request": 0.8,
     "writers.jsonl messages.message": 0.6,
 }
-REVIEWS, TICKETS = "reviews.csv", "support_tickets.csv"
+REVIEWS, TICKETS, NEW = "reviews.csv", "support_tickets.csv", "new_tickets.csv"
 BALANCED = pytest.mark.parametrize("name", [REVIEWS, TICKETS])
 
 
@@ -97,7 +99,7 @@ def words(text: str) -> list[str]:
 
 def parts_of(place: str):
     """What two texts are compared by: their words, or the five-letter pieces of a ticket."""
-    if place.startswith(TICKETS):
+    if place.startswith((TICKETS, NEW)):
         return lambda text: {text[i : i + 5].lower() for i in range(len(text) - 4)}
     return lambda text: set(words(text))
 
@@ -155,6 +157,7 @@ def test_a_card_counts_the_rows(name):
     [
         ("reviews.csv text", "The texts have {} words, {:.0f} in the middle"),
         ("support_tickets.csv text", "The texts have {} words, {:.0f} in the middle"),
+        ("new_tickets.csv text", "The texts have {} words, {:.0f} in the middle"),
         ("emails.jsonl email", "40 e-mails of {} words"),
         ("writers.jsonl messages.message", "messages have {} words"),
         ("support_replies.jsonl ticket", "Tickets have {} words"),
@@ -214,6 +217,14 @@ def test_no_two_texts_are_near_duplicates(place):
     sizes = shared.diagonal()
     overlaps = np.triu(shared / (sizes + sizes[:, None] - shared), 1)
     assert [(every[a], every[b]) for a, b in np.argwhere(overlaps >= SAME[place])] == []
+
+
+def test_no_new_ticket_is_like_an_old_one():
+    parts = parts_of(TICKETS)
+    old = [parts(text) for text in texts(f"{TICKETS} text")]
+    for text in texts(f"{NEW} text"):
+        assert max(overlap(parts(text), other) for other in old) < SAME[f"{NEW} text"], text
+    assert table(NEW).label.value_counts().to_dict() == dict.fromkeys(set(table(TICKETS).label), 16)
 
 
 @pytest.mark.parametrize("place", [place for place, same in SAME.items() if same <= 0.5])

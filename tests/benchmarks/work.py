@@ -37,7 +37,7 @@ def ours_trained(lm: LanguageModel) -> np.ndarray:
 
 def _prepared(lm: LanguageModel) -> tuple[peft.PeftModel, Dataset, tuple, int]:
     """peft's own model, the same examples in the same order, and the same optimizer."""
-    plan = finetune._plan(lm, TASK, EXAMPLES, RECIPE, 0, prompts.plain, None)
+    plan = finetune.steps_of(lm, TASK, EXAMPLES, RECIPE, 0, prompts.plain, None)
     rows = [
         {
             "input_ids": example.tokens,
@@ -59,7 +59,7 @@ def _prepared(lm: LanguageModel) -> tuple[peft.PeftModel, Dataset, tuple, int]:
     model = peft.get_peft_model(base, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, RECIPE.rate)
-    level = finetune._rise_and_fall(len(plan))
+    level = finetune.rise_and_fall(len(plan))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, level)
     return model, Dataset.from_list(rows), (optimizer, schedule), len(plan)
 
