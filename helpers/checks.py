@@ -1,12 +1,15 @@
 """How an exercise's answer is judged: one printed line, and for typical mistakes a diagnosis.
 
 Every check prints one line that begins with "Right", "Not yet" or "Not attempted yet", and raises
-nothing. The checks of a lesson lie in the module named after it.
+nothing. The checks of a lesson lie in the module named after it, and so do its builds: the pieces
+that learners write themselves.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import isfunction
+from typing import NamedTuple
 
-from helpers import cost
+import numpy as np
 
 
 def tell(attempted: bool, problem: str | None, praise: str) -> None:
@@ -44,27 +47,56 @@ def judge(
     tell(answer is not None, problem, praise)
 
 
-def break_even(
-    taught: tuple[float, float], shown: tuple[float, float], queries: float | None
-) -> None:
-    """Check from how many queries on a taught way is cheaper than a shown one.
+class Build(NamedTuple):
+    """A piece that learners write: a function, or a class with its methods.
 
-    Each way is (what it costs once, what it costs for each query), in one unit.
+    `trial(piece, lm)` gives the numbers that a piece comes to, and `truth(lm)` what a library or
+    the course's fast helper makes of the same. `own` is the course's own piece. `mistakes` maps a
+    diagnosis to a piece with that mistake.
     """
-    (once, each), (other_once, other_each) = taught, shown
-    truth = cost.break_even(*taught, *shown)
-    forgotten = {
-        "the shown way costs something once as well; take it off.": once / (other_each - each)
-    }
-    judge(
-        queries,
-        truth,
-        f"from query {truth:,.0f} on the taught way is cheaper.",
-        "at {answer:,.0f} queries the two totals are not equal.",
-        {
-            "the taught way's own queries cost something too.": once / other_each,
-            "the sign is wrong: what is paid more once is saved query by query.": -truth,
-        }
-        | (forgotten if other_once else {}),
-        within=0.51,  # whole or not
-    )
+
+    own: Callable
+    trial: Callable
+    truth: Callable
+    praise: str
+    mistakes: Mapping[str, Callable]
+
+
+def built(build: Build, piece: Callable, lm: object = None) -> Callable:
+    """The learner's piece where it is right, else the course's own, so that the lesson goes on.
+
+    Prints one line. A piece that still holds `...` and comes to nothing was not attempted.
+    """
+    made = _outcome(build, piece, lm)
+    unfinished = _has_blank(piece) and (isinstance(made, str) or made.dtype == object)
+    if piece is build.own or unfinished:
+        print("Not attempted yet: the course's own piece is used. Fill in each `...` above.")
+        return build.own
+    problem = None
+    if not _alike(made, np.asarray(build.truth(lm), dtype=float)):
+        wrong = (text for text, p in build.mistakes.items() if _alike(made, _outcome(build, p, lm)))
+        otherwise = made if isinstance(made, str) else "its numbers are not those of the check."
+        problem = f"{next(wrong, otherwise)} The course's own piece is used."
+    tell(True, problem, build.praise)
+    return build.own if problem else piece
+
+
+def _outcome(build: Build, piece: Callable, lm: object) -> np.ndarray | str:
+    """The numbers that a piece comes to, or the error that stops it."""
+    try:
+        return np.asarray(build.trial(piece, lm))
+    except Exception as error:  # whatever a learner's piece does, the lesson goes on
+        return f"it stops with {type(error).__name__}: {error}."
+
+
+def _alike(one: np.ndarray | str, other: np.ndarray | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return isinstance(one, str) and isinstance(other, str) and one == other
+    numbers = {np.dtype(part.dtype).kind for part in (one, other)} <= set("biuf")
+    same_form = numbers and one.shape == other.shape
+    return same_form and np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
+
+
+def _has_blank(piece: Callable) -> bool:
+    functions = [piece, *vars(piece).values()] if isinstance(piece, type) else [piece]
+    return any(... in function.__code__.co_consts for function in functions if isfunction(function))

@@ -6,11 +6,9 @@ the course's own run of each lesson found is stored in `data/results/verdicts.cs
 
 import json
 import os
-from html import escape
 from pathlib import Path
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 
 from helpers.compare import read
 from helpers.data import DATA, DataError, write_whole
@@ -84,23 +82,6 @@ def board() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def as_table(board: pd.DataFrame, caption: str = "") -> Styler:
-    """The rows of `board` as a table to read, with a link to each lesson."""
-    table = pd.DataFrame(
-        {
-            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in board.itertuples()],
-            "verdict": [f"{MARKS.get(v, '')} {escape(v)}" for v in board["verdict"]],
-            "measured": board["measured"].map(escape),
-            "why": board["why"].map(escape),
-            "lesson": [" ".join(map(_link, lessons)) for lessons in board["lessons"]],
-            "from": board["whose"],
-            "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
-        }
-    )
-    style = table.style.hide(axis="index").set_caption(caption).set_uuid("board")
-    return style.set_properties(**{"text-align": "left", "vertical-align": "top"})
-
-
 def _joint(verdicts: list[str]) -> str:
     """What several lessons' verdicts on one claim come to; empty where there is none."""
     return VERDICTS[1] if len(set(verdicts)) > 1 else "".join(verdicts[:1])
@@ -111,21 +92,14 @@ def _by_lesson(rows: pd.DataFrame, column: str) -> str:
     if len(rows) == 1:
         return rows[column].iloc[0]
     return " ".join(
-        f"[{_number(lesson)}] {text.rstrip('.')}."
+        f"[{lesson_number(lesson)}] {text.rstrip('.')}."
         for lesson, text in zip(rows["lesson"], rows[column], strict=True)
     )
 
 
-def _link(lesson: str) -> str:
-    return f'<a href="{escape(lesson)}.ipynb">{escape(_number(lesson))}</a>'
-
-
-def _number(lesson: str) -> str:
+def lesson_number(lesson: str) -> str:
+    """The number that a lesson's name begins with."""
     return lesson.partition("_")[0].lstrip("0")
-
-
-def _guess(predicted: str, hit: bool) -> str:
-    return f"{escape(predicted)}: {'right' if hit else 'wrong'}" if predicted else "–"
 
 
 def _folder() -> Path:

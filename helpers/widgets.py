@@ -45,6 +45,29 @@ def predict(question: str, options: Sequence[str]) -> Panel:
     )
 
 
+def commit(question: str, numbers: range) -> Panel:
+    """Ask for a number before the measurement; `recall` brings it back beneath it."""
+    slider = w.IntSlider(description="I say", min=numbers[0], max=numbers[-1], step=numbers.step)
+    button, note = w.Button(description="Commit"), w.Label()
+
+    def record(_) -> None:
+        claims.record_prediction(question, str(slider.value))
+        note.value = "Recorded. Now measure it."
+
+    button.on_click(record)
+    return Panel(
+        [w.HTML(f"<b>{escape(question)}</b>"), w.HBox([slider, button]), note],
+        f"{question} In a live notebook you commit to a number here.",
+    )
+
+
+def recall(question: str, measured: float) -> None:
+    """Print the number that was committed to, beside the measured one."""
+    said = claims.predictions().get(question)
+    before = f"You said {said}" if said else "You committed to no number"
+    print(f"{before}; it was {measured:g}.")
+
+
 # Explorers: controls over one view
 
 

@@ -419,3 +419,29 @@ def check_enough_queries(
         within=0.0,
         relative=0.01,
     )
+
+
+def check_break_even(
+    taught: tuple[float, float], shown: tuple[float, float], queries: float | None
+) -> None:
+    """Check from how many queries on a taught way is cheaper than a shown one.
+
+    Each way is (what it costs once, what it costs for each query), in one unit.
+    """
+    (once, each), (other_once, other_each) = taught, shown
+    truth = break_even(*taught, *shown)
+    forgotten = {
+        "the shown way costs something once as well; take it off.": once / (other_each - each)
+    }
+    checks.judge(
+        queries,
+        truth,
+        f"from query {truth:,.0f} on the taught way is cheaper.",
+        "at {answer:,.0f} queries the two totals are not equal.",
+        {
+            "the taught way's own queries cost something too.": once / other_each,
+            "the sign is wrong: what is paid more once is saved query by query.": -truth,
+        }
+        | (forgotten if other_once else {}),
+        within=0.51,  # whole or not
+    )

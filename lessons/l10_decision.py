@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
-from helpers import checks
+from helpers import checks, claims
 from helpers.compare import Interval, ahead, difference, interval, right, stored, where
 from helpers.cost import break_even
-from helpers.curves import crossing
 from helpers.data import DataError
 from helpers.widgets import Panel, explorer
 from lessons import styles
+from lessons.l03_same_examples import crossing
 
 CHOICES = ("prompt", "kept prompt", "fine-tune", "both", "TF-IDF first")
 MISSING = ("the job only", "a skill", "a fact or a code", "a style", "a code and a style")
@@ -254,3 +255,31 @@ def check_paying_queries(known: Measured, days: float, per_day: float | None) ->
         within=0.0,
         relative=0.02,
     )
+
+
+# The scoreboard
+
+
+def board_table(board: pd.DataFrame, caption: str = "") -> Styler:
+    """The rows of `board` as a table to read, with a link to each lesson."""
+    table = pd.DataFrame(
+        {
+            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in board.itertuples()],
+            "verdict": [f"{claims.MARKS.get(v, '')} {escape(v)}" for v in board["verdict"]],
+            "measured": board["measured"].map(escape),
+            "why": board["why"].map(escape),
+            "lesson": [" ".join(map(_link, lessons)) for lessons in board["lessons"]],
+            "from": board["whose"],
+            "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
+        }
+    )
+    style = table.style.hide(axis="index").set_caption(caption).set_uuid("board")
+    return style.set_properties(**{"text-align": "left", "vertical-align": "top"})
+
+
+def _link(lesson: str) -> str:
+    return f'<a href="{escape(lesson)}.ipynb">{escape(claims.lesson_number(lesson))}</a>'
+
+
+def _guess(predicted: str, hit: bool) -> str:
+    return f"{escape(predicted)}: {'right' if hit else 'wrong'}" if predicted else "–"

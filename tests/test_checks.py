@@ -126,7 +126,7 @@ CHECKS = {
         (math.nan, "Not yet: nan is not"),
         (0.5, "Not yet: 0.5000 is not"),
     ],
-    partial(checks.break_even, (60, 0.3), (6, 1.5)): [
+    partial(l04_costs.check_break_even, (60, 0.3), (6, 1.5)): [
         (45, "Right: from query 45 on"),
         (45.4, "Right"),
         (60 / 1.5, "Not yet: the taught way's own queries"),

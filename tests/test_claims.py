@@ -8,6 +8,7 @@ import pytest
 from helpers import claims
 from helpers.compare import read
 from helpers.data import DATA
+from lessons import l10_decision
 
 LESSON = "notebooks/{}.ipynb"
 
@@ -106,8 +107,8 @@ def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, stored):
     stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", no))
     claims.record_verdict("F1", "02_c", "a <b> & c: 1", holds, "x < y")
     claims.record_prediction("I4", holds)
-    page = claims.as_table(claims.board()).to_html()
+    page = l10_decision.board_table(claims.board()).to_html()
     assert '<a href="01_a.ipynb">1</a> <a href="05_b.ipynb">5</a>' in page
     assert "a &lt;b&gt; &amp; c: 1" in page and "x &lt; y" in page
     assert f"✓ {holds}" in page and f"✗ {no}" in page and f"{holds}: wrong" in page
-    assert claims.as_table(claims.board()).to_html() == page
+    assert l10_decision.board_table(claims.board()).to_html() == page

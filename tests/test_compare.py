@@ -15,8 +15,8 @@ from test_study import refused
 
 from helpers import compare, curves
 from helpers.compare import Interval, ahead, difference, interval, right, values, where
-from helpers.curves import crossing
 from helpers.data import DATA
+from lessons.l03_same_examples import crossing
 
 
 def rows_of(**rights: dict[int, np.ndarray]) -> pd.DataFrame:
