@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from helpers import compare, curves, data, finetune, prompts, scoring
 from helpers.adapters import in_bfloat16
 from helpers.cost import Clock
-from helpers.data import Example, Task, balanced_order, texts
+from helpers.data import DataError, Example, Task, balanced_order, texts
 from helpers.model import LanguageModel
 from helpers.study import Study, digest, settled_by
 from helpers.teaching import FULL, LORA, Taught, Way, ask, read_out, teach
@@ -355,3 +355,38 @@ def readings(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
                 bits = compare.bits(right(task, scores, task.held_out, "plain"))
             read += [row | {"readout": name, "right": bits}]
     return pd.DataFrame(read).drop(columns="scores")
+
+
+def crossing(rows: pd.DataFrame, a: str, b: str) -> compare.Interval:
+    """The number of examples from which `a` is ahead of `b`, with its 95 % interval.
+
+    Between two measured numbers the difference is taken to be straight in log n. 0 means ahead from
+    the first number on, infinity never ahead at the end; both bounds may be one of these.
+    Raises `DataError` when the two were not taught with the same numbers of examples and draws.
+    """
+    both = [set(rows[rows["way"] == way]["shots"]) for way in (a, b)]
+    taught = [numbers - {0} for numbers in both if numbers != {0}]
+    shots = sorted(set.intersection(*taught)) if taught else []
+    if not shots:
+        raise DataError(f"These results hold {a!r} and {b!r} at no common number of examples.")
+    gaps = [compare.paired(rows, a, b, shots=n) for n in shots]
+    curves = np.array(
+        [compare.resample(gap) for gap in gaps]
+    ).T  # the same seed: the same new samples
+    crossings = [_ahead_from(shots, curve) for curve in curves]
+    low, high = np.percentile(crossings, (2.5, 97.5), method="nearest")
+    return compare.Interval(
+        _ahead_from(shots, [gap.mean() for gap in gaps]), float(low), float(high)
+    )
+
+
+def _ahead_from(shots: Sequence[int], gaps: Sequence[float]) -> float:
+    """Where the difference turns positive for good."""
+    if gaps[-1] <= 0:
+        return math.inf
+    behind = [i for i, gap in enumerate(gaps) if gap <= 0]
+    if not behind:
+        return 0.0
+    i = behind[-1]
+    share = -gaps[i] / (gaps[i + 1] - gaps[i])
+    return float(2 ** np.interp(share, (0, 1), np.log2(shots[i : i + 2])))

@@ -17,7 +17,7 @@ from helpers.cost import break_even
 from helpers.data import DataError
 from helpers.widgets import Panel, explorer
 from lessons import styles
-from lessons.l03_same_examples import crossing
+from lessons.contest import crossing
 
 CHOICES = ("prompt", "kept prompt", "fine-tune", "both", "TF-IDF first")
 MISSING = ("the job only", "a skill", "a fact or a code", "a style", "a code and a style")
