@@ -1,6 +1,7 @@
 """Lesson 5: what stays of what was taught, what a change takes, and what else is forgotten.
 
-`python -m lessons facts`, `updates` and `forgetting` make the stored results of these names;
+`python -m lessons facts`, `updates` and `forgetting` make the stored results of these names, and
+`updates_often`, `forget_less` and `third_way` those of `updating`;
 `python -m lessons.l05_memory` asks for one draw of facts in a process of its own.
 
 Ten policies of an invented company are taught; then one of them changes. A way of updating has
@@ -30,7 +31,7 @@ from helpers.scoring import answer, score_options
 from helpers.study import Made, Study, digest
 from helpers.teaching import LORA
 from helpers.widgets import Panel, bars, explorer
-from lessons import facts
+from lessons import facts, updating
 from lessons.english import neutral_lines, neutral_loss
 from lessons.facts import PASSES, choose, draw, recall, statements, teach, train_on
 
@@ -292,6 +293,9 @@ MADE = {
     "facts": Made(60, facts_study),
     "updates": Made(25, updates_study),
     "forgetting": Made(40, forgetting_study),
+    "updates_often": Made(60, updating.updates_study),
+    "forget_less": Made(90, updating.forget_less_study),
+    "third_way": Made(120, updating.third_way_study),
 }
 
 
