@@ -22,6 +22,12 @@ def results() -> dict[str, Made]:
     return {name: made for module in modules for name, made in getattr(module, "MADE", {}).items()}
 
 
+def place(made: Made, name: str, other: str | None) -> Path:
+    """Where a result lies under `data`: that of another model beside it, named after the model."""
+    out = Path(made.place or f"results/{name}.csv")
+    return out.with_stem(f"{out.stem}_{Path(other).name}") if other else out
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Make a stored result."""
     made = results()
@@ -37,10 +43,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", choices=made, metavar="NAME")
     parser.add_argument("--draws", type=int, help="default: as many as the stored result has")
     parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
-    parser.add_argument("--out", help="default: where the stored result lies")
+    parser.add_argument("--out", help="default: where the stored result lies, or beside it")
     options = parser.parse_args(arguments)
     chosen = made[options.name]
-    out = Path(options.out or DATA / (chosen.place or f"results/{options.name}.csv"))
+    out = Path(options.out or DATA / place(chosen, options.name, options.model))
 
     def work() -> None:
         lm = model.load(options.model)
