@@ -1,14 +1,13 @@
 """Figures in one style, each with a title that states its finding and a sentence with its numbers.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; markers and line styles
-repeat what they say.
+repeat what they say. A way to teach has one colour in all figures of the course: see `looks`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -17,6 +16,14 @@ from helpers.compare import Interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vP*"
+GREY = "#767676"
+WAY_COLOURS = {  # the first whose words occur in a line's name
+    "#009E73": ("both", "together", "combin"),
+    GREY: ("zero-shot", "untaught", "majority", "TF-IDF", "probe", "base", "known", "regular"),
+    "#0072B2": ("weights", "lora", "fine-tun", "adapter", "full", "trained"),
+    "#D55E00": ("prompt", "in-context", "shown", "retrieved", "demonstration"),
+}
+OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHED = {"linestyle": "--", "linewidth": 1}
 STYLE = {
     "axes.spines.top": False,
@@ -128,8 +135,20 @@ def _size(panels: Mapping, form: str) -> tuple[float, float]:
     return (6.8 if alone else 3.7), (3.6 if alone else 3.9)
 
 
-def _look(i: int) -> dict:
-    return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "capsize": 3}
+def looks(names: Iterable[str]) -> dict[str, dict]:
+    """Colour, marker and line style of each line.
+
+    Orange is the prompt, blue the weights, green both, grey what is neither; lines of one colour
+    differ in style, and what is no way to teach takes other colours.
+    """
+    found, others = {}, iter(OTHER_COLOURS * 3)
+    for marker, name in zip(MARKERS * 3, names, strict=False):
+        fitting = (c for c, words in WAY_COLOURS.items() if any(word in name for word in words))
+        colour = next(fitting, None) or next(others)
+        before = sum(look["color"] == colour for look in found.values())
+        style = ("-", "--", ":", "-.")[before % 4]
+        found[name] = {"color": colour, "marker": marker, "linestyle": style}
+    return found
 
 
 def _split(values: Sequence[Interval]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -145,25 +164,26 @@ def _lines(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> N
     named = isinstance(places[0], str)
     at = {p: i if named else np.log2(p) if form == "curves" else p for i, p in enumerate(places)}
     step = 0.06 if form == "curves" or named else 0.012 * (max(at.values()) - min(at.values()))
+    look = looks(lines)
     for i, (name, values) in enumerate(lines.items()):
         if form == "curves" and set(values) == {0}:
-            axis.axhline(values[0][0], label=name, color=COLOURS[i % len(COLOURS)], **DASHED)
+            axis.axhline(values[0][0], label=name, color=look[name]["color"], **DASHED)
             continue
         mean, reach = _split(values.values())
         nudged = np.array([at[place] for place in values]) + step * (i - (len(lines) - 1) / 2)
-        axis.errorbar(nudged, mean, reach, label=name, **_look(i))
+        axis.errorbar(nudged, mean, reach, label=name, capsize=3, **look[name])
     if form == "curves" and len(places) > 12:  # their names would overlap
         places = [place for place in places if np.log2(place) % 2 == 0]
     axis.set_xticks([at[place] for place in places], places)
 
 
 def _bars(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> None:
-    width = 0.8 / len(lines)
+    width, look = 0.8 / len(lines), looks(lines)
     for i, (name, values) in enumerate(lines.items()):
         mean, reach = _split(values.values())
         places = np.arange(len(values)) + (i - (len(lines) - 1) / 2) * width
         hatch = ("", "//", "..")[i % 3]
-        axis.bar(places, mean, width * 0.9, color=COLOURS[i], label=name, hatch=hatch)
+        axis.bar(places, mean, width * 0.9, color=look[name]["color"], label=name, hatch=hatch)
         axis.errorbar(places, mean, reach, fmt="none", ecolor="black", capsize=3)
         for place, value, up in zip(places, mean, reach[1], strict=True):
             axis.text(place, value + up + 0.02, f"{value:.2f}", ha="center", fontsize=8)
@@ -176,7 +196,8 @@ def _rows(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> No
         mean, reach = _split([values[place] for place in names])
         shift = (i - (len(lines) - 1) / 2) / (len(lines) + 1)
         places = np.arange(len(names))[::-1] - shift
-        axis.errorbar(mean, places, xerr=reach, label=name, linestyle="", **_look(i))
+        style = looks(lines)[name] | {"linestyle": "", "capsize": 3}
+        axis.errorbar(mean, places, xerr=reach, label=name, **style)
     axis.set_yticks(range(len(names))[::-1], names)
 
 
@@ -208,43 +229,15 @@ def lines(
     """Several curves over the same steps, such as the loss under several learning rates."""
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(6, 2.8), layout="constrained")
-        for (name, values), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
+        for (name, values), look in zip(curves.items(), looks(curves).values(), strict=True):
             steps = np.arange(1, len(values) + 1)
-            axis.plot(steps, values, color=colour, marker=marker, markersize=4, label=name)
+            axis.plot(steps, values, markersize=4, label=name, **look)
         if len(curves) > 1:
             axis.legend()
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel(x)
         axis.set_ylabel(y)
         axis.set_title(title, fontweight="bold")
-    show(figure, sentence)
-
-
-def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
-    """How far each matrix moved: one map of layer by matrix for each method, on one colour scale.
-
-    `changes` maps a method's name to a table as `matrices.change` gives it.
-    """
-    maps = {
-        name: 100 * table.pivot(index="matrix", columns="layer", values="relative")
-        for name, table in changes.items()
-    }
-    top = max(relative.to_numpy().max() for relative in maps.values())
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = plt.subplots(
-            len(maps),
-            figsize=(7, 2.1 * len(maps)),
-            sharex=True,
-            squeeze=False,
-            layout="constrained",
-        )
-        for axis, (name, relative) in zip(axes[:, 0], maps.items(), strict=True):
-            drawn = axis.imshow(relative, cmap="cividis", vmin=0, vmax=top, aspect="auto")
-            axis.set_yticks(range(len(relative)), relative.index, fontsize=8)
-            axis.set_title(name, fontsize=10)
-        axes[-1, 0].set_xlabel("layer")
-        figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
-        headline(figure, title)
     show(figure, sentence)
 
 

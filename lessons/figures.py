@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from helpers import claims
-from helpers.plots import COLOURS, MARKERS, STYLE, headline, one_legend, show, side_by_side, visible
+from helpers.plots import COLOURS, STYLE, headline, looks, one_legend, show, side_by_side, visible
 
 
 def growth(
@@ -28,16 +28,13 @@ def growth(
     with plt.rc_context(STYLE):
         figure, axes = side_by_side(len(panels), 4.6 if len(panels) > 1 else 6.5, 3.8)
         for axis, label, (name, curves) in zip(axes, y, panels.items(), strict=True):
-            for i, (curve, values) in enumerate(curves.items()):
+            for (curve, values), look in zip(curves.items(), looks(curves).values(), strict=True):
                 places, middle, *bounds = map(np.asarray, values)
-                look = {
-                    "color": COLOURS[i],
-                    "marker": MARKERS[i],
-                    "markevery": 1 + len(middle) // 9,
-                }
+                look["markevery"] = 1 + len(middle) // 9
                 axis.loglog(places, middle, label=curve, linewidth=1.5, markersize=4, **look)
                 if bounds:
-                    axis.fill_between(places, *bounds, color=COLOURS[i], alpha=0.2, linewidth=0)
+                    colour = look["color"]
+                    axis.fill_between(places, *bounds, color=colour, alpha=0.2, linewidth=0)
             for text, point in (marks or {}).get(name, {}).items():
                 axis.plot(*point, "*", color="black", markersize=11)
                 offset = {"xytext": (7, -12), "textcoords": "offset points"}
@@ -59,10 +56,11 @@ def strips(
     """
     with plt.rc_context(STYLE):
         figure, axes = side_by_side(len(results), 3.6, 3.4, sharey=True)
-        for i, (axis, (name, dots)) in enumerate(zip(axes, results.items(), strict=True)):
+        styles = looks(results).values()
+        for axis, style, (name, dots) in zip(axes, styles, results.items(), strict=True):
             draws, several = dots.shape
             places = np.arange(draws)[:, None] + np.linspace(-0.3, 0.3, several)
-            look = {"color": COLOURS[i], "marker": MARKERS[i], "linestyle": ""}
+            look = style | {"linestyle": ""}
             axis.plot(places.ravel(), dots.ravel(), alpha=0.5, markersize=4, **look)
             axis.axhline(level, linestyle="--", linewidth=1, color="black")
             axis.set_xticks(range(draws))
@@ -70,6 +68,34 @@ def strips(
             axis.set_ylim(-0.03, 1.03)
             axis.set_title(name, fontsize=10)
         axes[0].set_ylabel(y)
+        headline(figure, title)
+    show(figure, sentence)
+
+
+def layers(changes: Mapping[str, pd.DataFrame], title: str, sentence: str):
+    """How far each matrix moved: one map of layer by matrix for each method, on one colour scale.
+
+    `changes` maps a method's name to a table as `matrices.change` gives it.
+    """
+    maps = {
+        name: 100 * table.pivot(index="matrix", columns="layer", values="relative")
+        for name, table in changes.items()
+    }
+    top = max(relative.to_numpy().max() for relative in maps.values())
+    with plt.rc_context(STYLE | {"axes.grid": False}):
+        figure, axes = plt.subplots(
+            len(maps),
+            figsize=(7, 2.1 * len(maps)),
+            sharex=True,
+            squeeze=False,
+            layout="constrained",
+        )
+        for axis, (name, relative) in zip(axes[:, 0], maps.items(), strict=True):
+            drawn = axis.imshow(relative, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+            axis.set_yticks(range(len(relative)), relative.index, fontsize=8)
+            axis.set_title(name, fontsize=10)
+        axes[-1, 0].set_xlabel("layer")
+        figure.colorbar(drawn, ax=axes, label="moved by (% of the matrix's size)")
         headline(figure, title)
     show(figure, sentence)
 
@@ -111,7 +137,7 @@ def amounts(values: Mapping[str, float], x: str, title: str, sentence: str):
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(7, 0.4 * len(values) + 1.2), layout="constrained")
         places = np.arange(len(values))[::-1]
-        colours = [COLOURS[i % len(COLOURS)] for i in range(len(values))]
+        colours = [look["color"] for look in looks(values).values()]
         drawn = axis.barh(places, list(values.values()), color=colours)
         axis.bar_label(drawn, [f"{value:,.3g}" for value in values.values()], padding=3, fontsize=8)
         axis.set_yticks(places, list(values))

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import claims, plots
 from helpers.compare import Interval
-from lessons import figures
+from lessons import figures, picture
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def change(scale: float) -> pd.DataFrame:
 
 
 def test_layers_are_drawn_in_percent_on_one_scale(shown):
-    plots.layers({"one": change(0.01), "two": change(0.02)}, "title", "Two maps, 1 to 6 %.")
+    figures.layers({"one": change(0.01), "two": change(0.02)}, "title", "Two maps, 1 to 6 %.")
     ((figure, sentence),) = shown
     maps = [axis.images[0] for axis in figure.axes if axis.images]
     np.testing.assert_allclose(maps[0].get_array(), [[1, 2, 3], [1, 2, 3]])
@@ -196,3 +196,22 @@ def test_rows_put_each_name_on_its_line_whatever_its_order(shown):
     assert min(mark[0].get_ydata()[0] for mark in marks) > 0.5 and axis.get_yticks()[0] == 1
     low, high = sorted(marks[0][2][0].get_segments()[0][:, 0])
     assert (low, high) == pytest.approx((0.4, 0.7))
+
+
+def test_a_way_has_one_colour_in_every_figure():
+    names = [
+        "prompt, tuned",
+        "weights",
+        "lora",
+        "both at once",
+        "TF-IDF, words",
+        "rank 2",
+        "rank 8",
+    ]
+    found = plots.looks(names)
+    colours = [look["color"] for look in found.values()]
+    assert colours[1] == colours[2] == picture.WEIGHTS and colours[0] == picture.PROMPT
+    assert colours[3] == picture.BOTH and colours[4] == plots.GREY
+    assert len(set(colours[5:] + colours[:1] + colours[1:5])) == 6
+    assert found["weights"]["linestyle"] != found["lora"]["linestyle"]
+    assert len({look["marker"] for look in found.values()}) == len(names)
