@@ -124,7 +124,7 @@ DECIDES = re.compile(r"\b(plots|figures|picture)\.\w|record_verdict|^import |^fr
 
 @pytest.mark.parametrize("path", SECOND_EDITION, ids=lambda path: path.stem)
 def test_the_learner_builds_and_does_not_only_watch(path):
-    """The budgets of a rewritten lesson; cells that set up, plot or decide are tagged `plumbing`."""
+    """A rewritten lesson's budgets; cells that set up, plot or decide are tagged `plumbing`."""
     notebook = read(path)
     cells = [cell for cell in code_cells(notebook) if "setup" not in tags(cell)]
     unnamed = [c.source for c in cells if DECIDES.search(c.source) and "plumbing" not in tags(c)]
