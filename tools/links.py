@@ -56,8 +56,9 @@ def _replace(file: Path, pattern: str, new: str) -> bool:
 
 
 def linking_files(root: Path) -> list[Path]:
-    """The README and the lessons."""
-    files = [root / "README.md", *sorted((root / "notebooks").glob("*.ipynb"))]
+    """The README, the citation and the lessons."""
+    named = [root / "README.md", root / "CITATION.cff"]
+    files = [*named, *sorted((root / "notebooks").glob("*.ipynb"))]
     return [file for file in files if file.exists()]
 
 
