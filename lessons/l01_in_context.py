@@ -1,6 +1,7 @@
 """Lesson 1: the pieces that learners build, the study of demonstrations, explorer and checks."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
@@ -239,7 +240,7 @@ def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) 
     shots = list(dict.fromkeys(n for _, n, _ in right))
     panels: dict[str, dict] = {}
     for (form, n, readout), bits in right.items():
-        panel = panels.setdefault(f"{n} demonstrations" if n else "only asked", {})
+        panel = panels.setdefault(f"with {n} demonstrations" if n else "only asked", {})
         panel.setdefault(readout, {})[form] = compare.interval(np.asarray(bits))
     means = {key: float(np.mean(bits)) for key, bits in right.items()}
     best = {n: max((key for key in means if key[1] == n), key=means.get) for n in shots}
@@ -302,6 +303,13 @@ def curve(
     return right
 
 
+def time_job(lm: LanguageModel, name: str) -> tuple[float, float]:
+    """Exact match of forty answers under eight demonstrations, and the seconds they took."""
+    began = time.perf_counter()
+    right = curve(lm, load_task(name), [8], draws=1).mean()
+    return float(right), time.perf_counter() - began
+
+
 def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
     """Exact match against the number of demonstrations, a line for each job."""
     means = curves["past_tense"].mean((1, 2))
@@ -318,6 +326,18 @@ def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
         x="demonstrations in the prompt (shots)",
         y="exact match on held-out items",
     )
+
+
+def slowest(timed: Mapping[str, tuple[float, float]]) -> str:
+    """What `time_job` says of several jobs, in words: the longest time and the lowest share."""
+    shares, times = zip(*timed.values(), strict=True)
+    return f"{max(times):.1f} s to 40 answers; exact match from {min(shares):.2f}"
+
+
+def rise(curves: Mapping[str, np.ndarray]) -> str:
+    """What the demonstrations lift, in words: from the best without any, to each with most."""
+    first = max(right[0].mean() for right in curves.values())
+    return f"from {first:.2f} without shots to {at_most_shots(curves)}"
 
 
 def at_most_shots(curves: Mapping[str, np.ndarray]) -> str:
