@@ -1,27 +1,296 @@
-"""Lesson 1: accuracy against demonstrations, the explorer of prompts, the exercises' checks."""
+"""Lesson 1: the pieces that learners build, the study of demonstrations, explorer and checks."""
 
-from collections.abc import Mapping, Sequence
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 
 import numpy as np
+import torch
+from scipy.special import log_softmax
 from tqdm.auto import tqdm
 
-from helpers import checks
-from helpers.data import Example, Task, texts
+from helpers import checks, compare, plots
+from helpers.data import Example, Task, load_task, texts
 from helpers.model import LanguageModel
-from helpers.prompts import count_tokens, nearest, plain
-from helpers.scoring import answer, next_tokens, score_labels
+from helpers.prompts import Style, chat, count_tokens, nearest, plain
+from helpers.scoring import answer, batch_calibration, next_tokens, predict, score_labels
 from helpers.widgets import Panel, bars, explorer, label_shares
+from lessons import contest
+
+# Pieces that learners build
+
+
+def few_shot(task: Task, examples: Sequence[Example], text: str) -> str:
+    prompt = task.instruction
+    for example in examples:
+        shown = task.template.replace("{text}", example.text)
+        prompt += shown.replace("{label}", example.label)
+    question = task.template.split("{label}")[0]
+    return prompt + question.replace("{text}", text).rstrip()
+
+
+def _few_shot_trial(piece: Callable, lm: LanguageModel) -> list[int]:
+    """The bytes of two prompts, one of them with an instruction."""
+    return list("".join(piece(*asked) for asked in _asked_prompts()).encode())
+
+
+def _asked_prompts() -> list[tuple[Task, list[Example], str]]:
+    words, messages = load_task("plurals"), load_task("support_tickets")
+    told = replace(messages, instruction="Say what it is about.\n\n")
+    return [
+        (words, [Example("dog", "dogs"), Example("mouse", "mice")], "child"),
+        (told, [Example("Where is it?", "delivery")], "It broke."),
+    ]
+
+
+def _unstripped(task: Task, examples: Sequence[Example], text: str) -> str:
+    question = task.template.split("{label}")[0].replace("{text}", text)
+    return few_shot(task, examples, text) + question[len(question.rstrip()) :]
+
+
+def _unanswered(task: Task, examples: Sequence[Example], text: str) -> str:
+    shown = "".join(task.template.replace("{text}", example.text) for example in examples)
+    return task.instruction + shown + few_shot(replace(task, instruction=""), [], text)
+
+
+FEW_SHOT = checks.Build(
+    own=few_shot,
+    trial=_few_shot_trial,
+    truth=lambda _: list("".join(plain(*asked) for asked in _asked_prompts()).encode()),
+    praise="your prompts are those of prompts.plain, character for character.",
+    mistakes={
+        "The prompt ends in a space, but the answer's token brings its own: end with .rstrip().": (
+            _unstripped
+        ),
+        "The demonstrations still say {label}: put example.label in its place.": _unanswered,
+        "The question still says {text}: put the text to be asked in its place.": (
+            lambda task, examples, text: few_shot(task, examples, "{text}")
+        ),
+        "Only the last demonstration is left: add each to the prompt with +=.": (
+            lambda task, examples, text: few_shot(
+                replace(task, instruction=""), examples[-1:], text
+            )
+        ),
+        "The question is not there: the prompt ends with the template up to the answer.": (
+            lambda task, examples, text: few_shot(task, examples, text)[
+                : -len(few_shot(replace(task, instruction=""), [], text))
+            ]
+        ),
+    },
+)
+
+
+def label_scores(lm: LanguageModel, prompt: str, labels: Sequence[str]) -> list[float]:
+    scores, start = [], len(lm.tokenizer(prompt).input_ids)
+    for label in labels:
+        tokens = lm.tokenizer(prompt + " " + label, return_tensors="pt").input_ids.to(lm.device)
+        with torch.no_grad():
+            log_p = lm.model(tokens).logits[0].float().log_softmax(-1)
+        places = range(start, tokens.shape[1])
+        scores.append(sum(log_p[i - 1, tokens[0, i]].item() for i in places))
+    return scores
+
+
+LABELLED = Task(
+    "kind",
+    "{text} -> {label}\n",
+    (Example("wolf", "animal"), Example("coat", "piece of clothing")),
+    (),
+    ("animal", "piece of clothing", "musical instrument"),
+    {name: name for name in ("animal", "piece of clothing", "musical instrument")},
+)
+
+
+def _label_scores_with(
+    lm: LanguageModel,
+    prompt: str,
+    labels: Sequence[str],
+    *,
+    space: str = " ",
+    shift: int = 1,
+    gather: Callable = sum,
+    log: bool = True,
+) -> list[float]:
+    """The piece with a mistake put in on purpose."""
+    scores, start = [], len(lm.tokenizer(prompt).input_ids)
+    for label in labels:
+        tokens = lm.tokenizer(prompt + space + label, return_tensors="pt").input_ids.to(lm.device)
+        with torch.no_grad():
+            log_p = lm.model(tokens).logits[0].float().log_softmax(-1)
+        log_p = log_p if log else log_p.exp()
+        found = [log_p[i - shift, tokens[0, i]].item() for i in range(start, tokens.shape[1])]
+        scores.append(gather(found))
+    return scores
+
+
+def _but(**mistake: object) -> Callable:
+    def piece(lm: LanguageModel, prompt: str, labels: Sequence[str]) -> list[float]:
+        return _label_scores_with(lm, prompt, labels, **mistake)
+
+    return piece
+
+
+LABEL_SCORES = checks.Build(
+    own=label_scores,
+    trial=lambda piece, lm: piece(lm, plain(LABELLED, LABELLED.train, "trumpet"), LABELLED.labels),
+    truth=lambda lm: score_labels(lm, LABELLED, LABELLED.train, ["trumpet"])[0],
+    praise="your scores are those of scoring.score_labels.",
+    mistakes={
+        "Row i of log_p foretells token i + 1, so token i is scored in row i - 1.": _but(shift=0),
+        "These are probabilities: take log_softmax, whose values can be added.": _but(log=False),
+        "These are means: add the tokens' log-probabilities, do not divide by their number.": (
+            _but(gather=np.mean)
+        ),
+        "Only the label's first token is counted: a label may have several.": (
+            _but(gather=lambda found: found[0])
+        ),
+        "A label follows the prompt after a space: tokenise prompt + ' ' + label.": _but(space=""),
+    },
+)
+
+
+def calibrate(scores: np.ndarray) -> np.ndarray:
+    log_p = log_softmax(scores, axis=1)
+    usual = np.log(np.exp(log_p).mean(axis=0))
+    return log_p - usual
+
+
+SCORES = np.array([[-1.0, -3.0, -2.5], [-4.0, -2.0, -6.0]])
+
+CALIBRATE = checks.Build(
+    own=calibrate,
+    trial=lambda piece, lm: piece(SCORES),
+    truth=lambda _: batch_calibration(SCORES),
+    praise="your numbers are those of scoring.batch_calibration.",
+    mistakes={
+        "The mean is not over the questions alone: say mean(axis=0).": (
+            lambda scores: (
+                log_softmax(scores, axis=1)
+                - np.log(np.exp(log_softmax(scores, axis=1)).mean(axis=1, keepdims=True))
+            )
+        ),
+        "That is the mean of logarithms: take the mean of the probabilities, then its logarithm.": (
+            lambda scores: log_softmax(scores, axis=1) - log_softmax(scores, axis=1).mean(axis=0)
+        ),
+        "A logarithm is missing: take np.log of the mean before it is subtracted.": (
+            lambda scores: (
+                log_softmax(scores, axis=1) - np.exp(log_softmax(scores, axis=1)).mean(axis=0)
+            )
+        ),
+        "A question's scores are not shares among the labels: say log_softmax(scores, axis=1).": (
+            lambda scores: scores - np.log(np.exp(scores).mean(axis=0))
+        ),
+        "The usual share is added: subtract it.": (
+            lambda scores: 2 * log_softmax(scores, axis=1) - calibrate(scores)
+        ),
+    },
+)
+
+# Asking
+
+
+INSTRUCTION = contest.INSTRUCTION | {
+    "category": "Say what kind of thing each word names.",
+    "past_tense": "Write the past tense of each verb.",
+    "plurals": "Write the plural of each noun.",
+    "capitals": "Write the capital of each country.",
+}
+LIST = contest.LIST | {
+    "category": """The kinds are:
+animal: a creature that lives
+body: a part of a person
+clothing: what people wear
+colour: what paint has
+fruit: what grows on plants and is sweet
+music: an instrument that is played
+tool: what people work with
+vehicle: what carries people"""
+}
+
+
+def told(task: Task, instruction: str = "") -> Task:
+    """The task with an instruction (by default the course's) and an empty line at its head."""
+    return replace(task, instruction=(instruction or INSTRUCTION[task.name]).strip() + "\n\n")
+
+
+def forms(lm: LanguageModel, task: Task) -> dict[str, tuple[Task, Style]]:
+    """The ways to put a task: bare, with an instruction, with a list of its labels, as a chat.
+
+    Each is the task as it is put, and the style that writes it. The chat begins with the list; a
+    model without a chat form is asked the other three ways.
+    """
+    full = INSTRUCTION[task.name] + "\n" + LIST[task.name]
+    ways = {"bare": (task, plain), "instruction": (told(task), plain)}
+    ways["list"] = told(task, full), plain
+    if lm.tokenizer.chat_template:
+        ways["chat"] = replace(task, instruction=full), chat(lm.tokenizer)
+    return ways
+
+
+def some_of_each(task: Task, each: int) -> list[Example]:
+    """The first held-out examples of every label, as many of each."""
+    groups = [[e for e in task.held_out if e.label == label] for label in task.labels]
+    return [example for group in groups for example in group[:each]]
+
+
+def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) -> None:
+    """The share right by form, number of demonstrations and readout, a panel for each number."""
+    shots = list(dict.fromkeys(n for _, n, _ in right))
+    panels: dict[str, dict] = {}
+    for (form, n, readout), bits in right.items():
+        panel = panels.setdefault(f"with {n} demonstrations" if n else "only asked", {})
+        panel.setdefault(readout, {})[form] = compare.interval(np.asarray(bits))
+    means = {key: float(np.mean(bits)) for key, bits in right.items()}
+    best = {n: max((key for key in means if key[1] == n), key=means.get) for n in shots}
+    plain_best = {n: max(means[key] for key in means if key[1:] == (n, "plain")) for n in shots}
+    said = [
+        f"{name}, the best is {means[best[n]]:.2f} ({best[n][0]}, {best[n][2]}) and the best plain "
+        f"{plain_best[n]:.2f}"
+        for n, name in zip(shots, panels, strict=True)
+    ]
+    first, last = (means[best[n]] for n in (shots[0], shots[-1]))
+    bare = means["bare", shots[0], "plain"]
+    plots.whiskers(
+        panels,
+        f"Asked bare {bare:.2f}, asked best {first:.2f}, with demonstrations at best {last:.2f}",
+        f"{'; '.join(said).capitalize()}; chance is {chance:.2f}.",
+        y="share right",
+        form="bars",
+        level=chance,
+    )
+
+
+def show_next(views: Mapping[str, Mapping[str, float]], answer: str) -> None:
+    """What is likely after two prompts, and whether the answer is the likeliest in either."""
+    (none, before), (some, after) = views.items()
+    top = max(after, key=after.get)
+    was, is_now = before.get(answer, 0.0), after.get(answer, 0.0)
+    place = "the likeliest token" if top == answer else f"behind {top!r} with {after[top]:.2f}"
+    plots.bars(
+        views,
+        f"{answer!r} rises from {was:.2f} to {is_now:.2f}, {place}",
+        f"{answer!r} has probability {was:.2f} with {none} and {is_now:.2f} with {some}, {place}.",
+    )
+
+
+# Demonstrations
 
 
 def curve(
-    lm: LanguageModel, task: Task, shots: Sequence[int], draws: int, items: int = 40
+    lm: LanguageModel,
+    task: Task,
+    shots: Sequence[int],
+    draws: int,
+    items: int = 40,
+    change: Callable[[list[Example], int], list[Example]] = lambda drawn, seed: drawn,
 ) -> np.ndarray:
     """Exact match of the written answers on the first `items` held-out texts.
 
     Returns a boolean array [shots, draws, items]. Draw `d` uses seed `d`, and a larger number of
-    shots adds demonstrations to the smaller one. Without demonstrations all draws are the same, so
-    they are asked once.
+    shots adds demonstrations to the smaller one; `change` makes other ones of them. Without
+    demonstrations all draws are the same, so they are asked once.
     """
     asked = task.held_out[:items]
     right = np.empty((len(shots), draws, len(asked)), dtype=bool)
@@ -29,9 +298,51 @@ def curve(
         if shots[s] == 0 and d > 0:
             right[s, d] = right[s, 0]
             continue
-        said = answer(lm, task, task.draw(shots[s], seed=d), texts(asked))
+        said = answer(lm, task, change(task.draw(shots[s], seed=d), d), texts(asked))
         right[s, d] = [text == example.label for text, example in zip(said, asked, strict=True)]
     return right
+
+
+def time_job(lm: LanguageModel, name: str) -> tuple[float, float]:
+    """Exact match of forty answers under eight demonstrations, and the seconds they took."""
+    began = time.perf_counter()
+    right = curve(lm, load_task(name), [8], draws=1).mean()
+    return float(right), time.perf_counter() - began
+
+
+def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
+    """Exact match against the number of demonstrations, a line for each job."""
+    means = curves["past_tense"].mean((1, 2))
+    enough = next((n for n, mean in zip(shots, means, strict=True) if mean >= 0.8), None)
+    reached = f"reach 80 % with {enough} shots" if enough else "stay below 80 %"
+    scores = {
+        name: {n: compare.interval(bits) for n, bits in zip(shots, right, strict=True)}
+        for name, right in curves.items()
+    }
+    plots.whiskers(
+        {"": scores},
+        f"Past tenses {reached}",
+        f"At {shots[-1]} shots: {at_most_shots(curves)}.",
+        x="demonstrations in the prompt (shots)",
+        y="exact match on held-out items",
+    )
+
+
+def slowest(timed: Mapping[str, tuple[float, float]]) -> str:
+    """What `time_job` says of several jobs, in words: the longest time and the lowest share."""
+    shares, times = zip(*timed.values(), strict=True)
+    return f"{max(times):.1f} s to 40 answers; exact match from {min(shares):.2f}"
+
+
+def rise(curves: Mapping[str, np.ndarray]) -> str:
+    """What the demonstrations lift, in words: from the best without any, to each with most."""
+    first = max(right[0].mean() for right in curves.values())
+    return f"from {first:.2f} without shots to {at_most_shots(curves)}"
+
+
+def at_most_shots(curves: Mapping[str, np.ndarray]) -> str:
+    """Each job's exact match with the most demonstrations, in words."""
+    return ", ".join(f"{name} {compare.interval(right[-1])}" for name, right in curves.items())
 
 
 def prompt_explorer(lm: LanguageModel, tasks: Mapping[str, Task], max_shots: int = 16) -> Panel:
@@ -69,83 +380,90 @@ def prompt_explorer(lm: LanguageModel, tasks: Mapping[str, Task], max_shots: int
     )
 
 
-def check_prompt(
-    prompt: str | None, task: Task, demonstrations: Sequence[Example], query: str
+# Exercises
+
+
+def check_own_words(
+    lm: LanguageModel,
+    pairs: Sequence[tuple[str, str]] | None,
+    questions: Sequence[tuple[str, str]] | None,
+    least: int = 4,
 ) -> None:
-    """Check a prompt written by hand against the task's template, and say where it departs."""
-    truth = plain(task, demonstrations, query)
-    checks.tell(
-        prompt is not None, _prompt_problem(prompt or "", truth), "character for character."
-    )
-
-
-def _prompt_problem(prompt: str, truth: str) -> str | None:
-    if prompt == truth:
-        return None
-    if prompt.rstrip() == truth:
-        return "it ends with white space; the model's next token brings its own space."
-    if prompt.startswith(truth):
-        return "it goes on after the arrow; the answer is the model's to give."
-    if prompt.split() == truth.split():
-        return "words and order are right, but a space or a line break is missing or too many."
-    if len(prompt.splitlines()) != len(truth.splitlines()):
-        return (
-            f"it has {len(prompt.splitlines())} lines, but should have {len(truth.splitlines())}."
+    """Check that learners' own pairs teach a job of their own: half of their questions right."""
+    attempted, problem, praise = bool(pairs and questions), None, ""
+    if attempted:
+        problem = _pairs_problem(pairs, questions, least)
+    if attempted and not problem:
+        shown, asked = ([Example(*pair) for pair in part] for part in (pairs, questions))
+        task = Task("own words", "{text} -> {label}\n", tuple(shown), tuple(asked))
+        alone, taught = (answer(lm, task, drawn, texts(asked)) for drawn in ([], shown))
+        before, after = (
+            sum(said == example.label for said, example in zip(answers, asked, strict=True))
+            for answers in (alone, taught)
         )
-    at = next(
-        (i for i, (a, b) in enumerate(zip(prompt, truth, strict=False)) if a != b), len(prompt)
-    )
-    near = prompt[max(0, at - 12) : at + 8]
-    return f"it departs from the template at character {at + 1}, near {near!r}."
+        praise = f"{after} of {len(asked)} with your pairs, {before} without them."
+        if 2 * after < len(asked):
+            said, example = next(
+                pair for pair in zip(taught, asked, strict=True) if pair[0] != pair[1].label
+            )
+            problem = (
+                f"{after} of {len(asked)} are right; after {example.text!r} the model wrote "
+                f"{said!r}, not {example.label!r}. Are your pairs of one kind, and does a small "
+                "model know the answers?"
+            )
+    checks.tell(attempted, problem, praise)
 
 
-def check_demonstrations(
-    lm: LanguageModel, task: Task, chosen: Sequence[Example] | None, most: int, goal: float
-) -> None:
-    """Check that at most `most` demonstrations lift exact match on held-out items to `goal`."""
-    problem, accuracy = None, 0.0
-    if chosen:
-        asked = task.held_out[:20]
-        if len(chosen) > most:
-            problem = f"{len(chosen)} demonstrations are more than the {most} allowed."
-        elif set(texts(chosen)) & set(texts(asked)):
-            problem = "a demonstration is one of the held-out items, so the answer would be copied."
-        else:
-            answers = answer(lm, task, list(chosen), texts(asked))
-            accuracy = float(np.mean([a == e.label for a, e in zip(answers, asked, strict=True)]))
-            if accuracy < goal:
-                wrong = next((a, e) for a, e in zip(answers, asked, strict=True) if a != e.label)
-                problem = (
-                    f"exact match is {accuracy:.2f}, the goal {goal:.2f}; for {wrong[1].text!r} "
-                    f"the model wrote {wrong[0]!r}, not {wrong[1].label!r}."
-                )
-    checks.tell(
-        bool(chosen),
-        problem,
-        f"exact match is {accuracy:.2f} with {len(chosen or [])} demonstrations.",
-    )
+def _pairs_problem(
+    pairs: Sequence[tuple[str, str]], questions: Sequence[tuple[str, str]], least: int
+) -> str | None:
+    """What is wrong with the form of the pairs, before the model is asked."""
+    for name, part in (("my_pairs", pairs), ("my_questions", questions)):
+        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in part):
+            return f'{name} holds pairs such as ("hot", "cold"), each in its own brackets.'
+        if len(part) < least:
+            return f"{name} has {len(part)} pairs; give at least {least}."
+    twice = {word for word, _ in pairs} & {word for word, _ in questions}
+    if twice:
+        return f"{sorted(twice)[0]!r} is shown and asked, so its answer would be copied."
+    return None
 
 
-def check_label_score(
+def check_instruction(
     lm: LanguageModel,
     task: Task,
-    demonstrations: Sequence[Example],
-    query: str,
-    label: str,
-    score: float | None,
+    asked: Sequence[Example],
+    other: Sequence[Example],
+    instruction: str | None,
+    goal: int,
 ) -> None:
-    """Check a label's log-likelihood worked out by hand, in nats."""
-    truth = float(score_labels(lm, task, demonstrations, [query])[0, task.labels.index(label)])
-    checks.judge(
-        score,
-        truth,
-        f"the log-likelihood of {label!r} is {truth:.3f} nats.",
-        "{answer:.3f} is not the log-likelihood of " + f"{label!r}.",
-        {
-            "that is the probability; the log-likelihood is its natural logarithm.": np.exp(truth),
-            "take the natural logarithm (np.log), not that of base 10.": truth / np.log(10),
-            "take the natural logarithm (np.log), not that of base 2.": truth / np.log(2),
-            "the sign is wrong: a log-likelihood is never positive.": -truth,
-        },
-        within=0.01,
-    )
+    """Check that an instruction, without demonstrations, gets more than `goal` of `asked` right.
+
+    Answers are calibrated. What it gets of `other` items is told too: those it was not made on.
+    """
+    problem, praise = None, ""
+    said_words = set(re.findall(r"\w+", (instruction or "").lower()))
+    copied = [e.text for e in asked if e.text.lower() in said_words]
+    if copied:
+        problem = f"it holds the text {copied[0][:40]!r}, so the answer would be copied."
+    elif instruction:
+        given, course = told(task, instruction), forms(lm, task)["list"][0]
+        on_asked, said = _right_of(lm, given, asked)
+        on_other, courses = (_right_of(lm, put, other)[0] for put in (given, course))
+        praise = (
+            f"{on_asked} of {len(asked)}, more than {goal}; of {len(other)} others, which you did "
+            f"not tune it on, {on_other}, and with the course's list {courses}."
+        )
+        if on_asked <= goal:
+            most = max(set(said), key=said.count)
+            problem = (
+                f"{on_asked} of {len(asked)} are right, and more than {goal} are asked for; "
+                f"{said.count(most)} answers are {most!r}. Name the labels in another way."
+            )
+    checks.tell(bool(instruction), problem, praise)
+
+
+def _right_of(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> tuple[int, list[str]]:
+    """How many calibrated answers are right, without demonstrations, and all of them."""
+    said = predict(task, batch_calibration(score_labels(lm, task, [], texts(asked))))
+    return sum(a == e.label for a, e in zip(said, asked, strict=True)), said
