@@ -43,6 +43,7 @@ MARKED = {  # a byte order mark; the longer first
 ENCODINGS = ["cp1252", "cp932", "gb18030", "big5", "cp949", "cp1250", "cp1253", "cp1254", "cp1255"]
 ENCODINGS += ["cp1251", "cp1256", "koi8_r", "mac_roman"]
 FITS, COHERES = 0.05, 0.1  # how much worse than the best: its mess, its likeness to a language
+MOST_LINES = 2000  # from which an encoding is told
 SLIPS = 0.1  # share of the lines beyond ASCII that may be broken in a file in UTF-8
 
 
@@ -117,13 +118,13 @@ def _guessed(path: Path, content: bytes) -> tuple[str, list[str]]:
     if len(slips) <= SLIPS * len(lines):
         told = "Not in UTF-8, though the rest is; letters that cannot be read show as \ufffd: "
         return content.decode("utf-8-sig", "replace"), [f"{told}{listed(slips, 'line')}."]
-    taken = _likeliest(b"\n".join(lines.values()))
-    try:
-        return content.decode(taken or "ascii"), [
-            f"Not in UTF-8: read as {taken}. If letters look wrong, name another with --encoding."
-        ]
-    except UnicodeError as error:
-        raise DataError(f"{path} is no text in any known encoding: {REMEDY}.") from error
+    some = list(lines.values())[:: 1 + len(lines) // MOST_LINES]
+    taken = _likeliest(b"\n".join(some))
+    if taken is None:
+        raise DataError(f"{path} is no text in any known encoding: {REMEDY}.")
+    return content.decode(taken, "replace"), [
+        f"Not in UTF-8: read as {taken}. If letters look wrong, name another with --encoding."
+    ]
 
 
 def _wide(content: bytes) -> bool:
@@ -177,7 +178,7 @@ def _excel(path: Path, content: bytes, notes: list[str]) -> Table:
     if others:
         notes.append(f"Not used: the other sheets, {', '.join(map(repr, others))}.")
     header, *rows = [[_cell(cell) for cell in row] for row in frame.to_numpy()] or [[]]
-    return Table(header, list(enumerate(rows, 2)), notes)
+    return Table(header, [(i, row) for i, row in enumerate(rows, 2) if any(row)], notes)
 
 
 def _parquet(path: Path, content: bytes, notes: list[str]) -> Table:

@@ -13,6 +13,7 @@ from helpers.data import DataError
 LEAST = 4  # rows of a label: two to learn from, two to be asked
 MOST_LABELS = 64  # every question is scored with every label
 MOST_NUMBERS = 20  # different numbers: with more, they were measured rather than given as labels
+UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")  # of no width
 JOINTS = (";", "|", ",")
 
 
@@ -26,10 +27,8 @@ class Row(NamedTuple):
 
 def alike(text: str) -> str:
     """What two texts share that only look different: capitals, spaces, Unicode forms aside."""
-    seen = "".join(
-        c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf"
-    )
-    return " ".join(seen.casefold().split())
+    text = UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    return " ".join(text.casefold().split())
 
 
 def same_spelling(rows: list[Row], notes: list[str]) -> list[Row]:
@@ -123,8 +122,8 @@ def _joined(labels: Iterable[str]) -> list[str]:
         if several:
             shown = ", ".join(map(repr, several[:3]))
             return [
-                f"{_count(len(several), 'label')} look like several joined by {joint!r}, such as "
-                f"{shown}: each combination is taken as one label of its own."
+                f"Labels that look like several joined by {joint!r} are taken as one each, "
+                f"{len(several)} in all: {shown}{', …' if len(several) > 3 else ''}."
             ]
     return []
 

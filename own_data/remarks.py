@@ -1,27 +1,23 @@
 """What the texts hold that a reader of the results should know. Nothing is changed."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 
 from own_data.labels import Row
 from own_data.separated import listed
 
 CONTROL = re.compile(r"[\0-\x08\x0e-\x1f\x7f]")
-HTML = re.compile(r"</?[a-z][a-z0-9]*(\s[^<>]*)?/?>|&([a-z]+|#\d+);", re.IGNORECASE)
+HTML = re.compile(r"</?[a-z][a-z0-9]*(\s[^<>]*)?/?>|&([a-z]{2,}|#\d+);", re.IGNORECASE)
 EMOJI = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff]")
+LEFTWARDS = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")  # Hebrew, Arabic, …
 GARBLED = re.compile("\u00c3[\u0080-\u00bf]|\u00e2\u20ac|\ufffd")  # é read as Ã©, ’ as â€™
-
-
-def _leftwards(text: str) -> bool:
-    return any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text)
 
 
 KINDS: tuple[tuple[Callable[[str], object], str], ...] = (
     (HTML.search, "HTML, which is read as it stands"),
     (EMOJI.search, "emoji, each read as several tokens"),
     (GARBLED.search, "letters that an earlier program damaged (such as Ã©)"),
-    (_leftwards, "writing from right to left, kept in the order in which it is read"),
+    (LEFTWARDS.search, "writing from right to left, kept in the order in which it is read"),
 )
 
 
