@@ -139,20 +139,16 @@ def load_rows(name: str) -> list[dict]:
     return [json.loads(line) for line in (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()]
 
 
-def read_table(
-    path: str | Path, content: str | None = None, separator: str = ","
-) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+def read_table(path: str | Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """The header of a CSV file in UTF-8, and its rows with the line on which each ends.
 
-    `content` is the file's text where it has been read already. What no column is left for stands
-    under None, and a cell that is not there is None. Raises `DataError` naming file and line when
-    the file cannot be read, is not UTF-8 or not well-formed.
+    What no column is left for stands under None, and a cell that is not there is None. Raises
+    `DataError` naming file and line when the file cannot be read, is not UTF-8 or not well-formed.
     """
     path = Path(path)
     try:
-        if content is None:
-            content = read_bytes(path).decode("utf-8-sig")
-        reader = csv.DictReader(io.StringIO(content, newline=""), strict=True, delimiter=separator)
+        content = read_bytes(path).decode("utf-8-sig")
+        reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
         header = list(reader.fieldnames or [])
         return header, [(reader.line_num, row) for row in reader]
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""One's own data: read any labelled CSV, plan what fits the time, measure, advise, report.
+"""One's own data: read any labelled file, plan what fits the time, measure, advise, report.
 
 `compare_own` is the whole way; `python -m own_data FILE.csv` calls it.
 """
@@ -13,8 +13,9 @@ from helpers.model import LanguageModel
 from helpers.teaching import SEEN
 from own_data import planning, report
 from own_data.advice import Advice, advise
+from own_data.labels import label_words
 from own_data.planning import Plan
-from own_data.reading import OwnData, label_words, read_own, shorten
+from own_data.reading import OwnData, read_own, shorten
 
 __all__ = ["Comparison", "OwnData", "compare_own", "label_words", "read_own"]
 

@@ -4,7 +4,9 @@ python -m own_data FILE.csv --minutes 5 --out DIR
 """
 
 import argparse
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,21 +18,22 @@ from own_data import compare_own, read_own
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare the ways to teach a model on your own labelled CSV file.
+    """Compare the ways to teach a model on your own labelled file.
 
     The exit status is 2 for a file that cannot be used, 1 for other errors, 130 when interrupted.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _say_anything()
     options = _parser().parse_args(arguments)
     try:
-        own = read_own(options.file, options.text, options.label)
+        own = read_own(options.file, options.text, options.label, options.encoding)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
     for note in own.notes:
         print(note)
-    out = Path(options.out or f"{Path(options.file).stem}-comparison")
-    command = shlex.join(["python", "-m", "own_data", *arguments])
+    out = Path(options.out or f"{own.task.name}-comparison").expanduser()
+    command = as_typed(["python", "-m", "own_data", *arguments])
 
     def work() -> None:
         lm = models.load(options.model)
@@ -41,12 +44,25 @@ def main(arguments: list[str] | None = None) -> int:
     return run(work, out)
 
 
+def as_typed(words: list[str], windows: bool = os.name == "nt") -> str:
+    """A command as it is typed: Windows knows no single quotes, and its paths hold backslashes."""
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)
+
+
+def _say_anything() -> None:
+    """Let a console that lacks some letters, as cp1252 does most, show a code instead of ending."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _parser() -> argparse.ArgumentParser:
-    about = "Compare the ways to teach a model on your own labelled CSV file."
+    about = "Compare the ways to teach a model on your own labelled file."
     parser = argparse.ArgumentParser(prog="python -m own_data", description=about)
-    parser.add_argument("file", help="your own labelled CSV file")
+    parser.add_argument("file", help="your own labelled file: CSV, JSON lines, Excel or Parquet")
     parser.add_argument("--text", help="the column of the texts (default: found out)")
     parser.add_argument("--label", help="the column of the labels (default: found out)")
+    parser.add_argument("--encoding", help="such as cp1252 or utf-16 (default: found out)")
     parser.add_argument(
         "--minutes", type=float, default=5, help="the time it may take (default: 5)"
     )

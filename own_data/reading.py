@@ -1,36 +1,26 @@
-"""Any labelled CSV file as a task: its columns, its usable rows, its label words.
+"""Any labelled file as a task: its columns, its usable rows, its examples and questions.
 
 Nothing is left out or changed in silence: `OwnData.notes` says it, a sentence each. A row's number
 is that of a spreadsheet, whose header is row 1.
 """
 
-import csv
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from charset_normalizer import from_bytes
 from transformers import PreTrainedTokenizerBase
 
-from helpers.data import (
-    DataError,
-    Example,
-    Task,
-    balanced_order,
-    check_columns,
-    read_bytes,
-    read_table,
-)
+from helpers.data import DataError, Example, Task, balanced_order, check_columns
+from own_data.files import bare_name, read_file
+from own_data.labels import Row, alike, common, label_words, plain_words, same_spelling
+from own_data.remarks import CONTROL, remarks
+from own_data.separated import listed
 
-LEAST = 4  # rows of a label: two to learn from, two to be asked
-MOST_LABELS = 64  # every question is scored with every label
 HELD_OUT = 0.4  # share of each label's rows
 MOST_TOKENS = 256  # of a text
-SEPARATORS, SNIFFED = ",;\t|", 10_000  # and how many characters are looked at
 TEXT_NAMES = (
     "text",
     "message",
@@ -62,71 +52,44 @@ class OwnData(NamedTuple):
     notes: list[str]
 
 
-class Row(NamedTuple):
-    """One usable row: its number in the file, its text, its label."""
+def read_own(
+    path: str | Path,
+    text: str | None = None,
+    label: str | None = None,
+    encoding: str | None = None,
+) -> OwnData:
+    """Read any labelled file as a task for `curves.all_ways`.
 
-    number: int
-    text: str
-    label: str
-
-
-def read_own(path: str | Path, text: str | None = None, label: str | None = None) -> OwnData:
-    """Read any labelled CSV file as a task for `curves.all_ways`.
-
-    Encoding and separator are found out, and so are the columns `text` and `label` where they are
-    not named; other columns are not used, not even one that tells examples from questions.
-    Rows without a text or a label, contradicting ones, doubles and labels with fewer than `LEAST`
-    rows are left out. Of each label's rows, `HELD_OUT` are kept for questions (drawn with seed 0).
-
-    Raises `DataError`, in one sentence, when the file cannot be read, has not the columns, or holds
-    fewer than two labels with enough rows, or labels that hardly ever come back.
+    The columns are found out where they are not named, and so is the encoding. Raises `DataError`,
+    one sentence, when the file cannot be used.
     """
-    path = Path(path)
-    content, notes = decoded(path)
-    header, table = read_table(path, content, separator_of(content))
+    path = Path(path).expanduser()
+    header, table, notes = read_file(path, encoding)
     if not table:
         raise DataError(f"{path} holds no rows below its header: add labelled examples.")
-    text, label = _columns(path, header, [row for _, row in table], text, label)
-    notes += _unused(header, (text, label))
-    rows = _usable([row for _, row in table], text, label, notes)
-    rows = _same_spelling(rows, notes)
+    columns = _columns(path, header, [cells for _, cells in table], text, label, notes)
+    text, label = (header[column].strip() for column in columns)
+    notes += _unused(header, columns)
+    rows = _usable(table, len(header), columns, notes)
+    rows = same_spelling(rows, notes)
     rows = _once(rows, notes)
-    rows = _common(path, rows, label, notes)
+    rows = common(path, rows, label, notes)
     labels = sorted({row.label for row in rows})
+    if label in labels:
+        notes.append(f"Row 1 is taken as the header, though {label!r} is a label, too.")
+    notes += remarks(rows, (_named(text), _named(label)))
     train, held_out = _split(rows, labels)
     words = label_words(labels)
     template = f"{_named(text)}: {{text}}\n{_named(label)}: {{label}}\n\n"
-    return OwnData(Task(path.stem, template, train, held_out, tuple(labels), words), notes)
-
-
-def decoded(path: Path) -> tuple[str, list[str]]:
-    """A file's text, with a note where it is not in UTF-8 and its encoding was found out.
-
-    Raises `DataError` when it cannot be read or is no text.
-    """
-    content = read_bytes(path)
-    try:
-        return content.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        best = from_bytes(content).best()
-    if best is None:
-        raise DataError(f"{path} is no text in any known encoding: save it as CSV in UTF-8.")
-    return str(best).removeprefix("\ufeff"), [f"Not in UTF-8: read as {best.encoding}."]
-
-
-def separator_of(content: str) -> str:
-    """The separator of a CSV file, of those in use; that of the header, where it is not clear."""
-    header = content.split("\n", 1)[0]
-    usual = max(SEPARATORS, key=header.count)
-    try:
-        sniffed = csv.Sniffer().sniff(content[:SNIFFED], SEPARATORS).delimiter
-    except csv.Error:
-        return usual
-    return sniffed if sniffed in header else usual
+    return OwnData(Task(bare_name(path), template, train, held_out, tuple(labels), words), notes)
 
 
 def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_TOKENS) -> OwnData:
-    """Cut texts of more than `most` tokens, and say how many there were."""
+    """Cut texts of more than `most` tokens, and say how many there were.
+
+    Texts that are the same once cut are left out but for the first, so that no question was a
+    demonstration.
+    """
     encoded = {
         example.text: tokenizer(example.text, add_special_tokens=False, verbose=False).input_ids
         for example in (*own.task.train, *own.task.held_out)
@@ -138,132 +101,138 @@ def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_T
     }
     if not cut:
         return own
+    seen: set[str] = set()
     train, held_out = (
-        tuple(Example(cut.get(example.text, example.text), example.label) for example in examples)
-        for examples in (own.task.train, own.task.held_out)
+        _cut(examples, cut, seen) for examples in (own.task.train, own.task.held_out)
     )
     note = (
         f"{len(cut)} of {len(encoded)} texts have more than {most} tokens; only the first {most} "
         f"tokens of each are used."
     )
-    return OwnData(replace(own.task, train=train, held_out=held_out), [*own.notes, note])
+    notes, less = [*own.notes, note], len(encoded) - len(train) - len(held_out)
+    if less:
+        notes.append(f"Left out, because they begin like another text and end only later: {less}.")
+    return OwnData(replace(own.task, train=train, held_out=held_out), notes)
 
 
-def _columns(path, header, rows, text, label) -> tuple[str, str]:
+def _cut(examples: Sequence[Example], cut: dict[str, str], seen: set[str]) -> tuple[Example, ...]:
+    """The examples with their texts cut, without those whose text was `seen`."""
+    short = [replace(example, text=cut.get(example.text, example.text)) for example in examples]
+    kept = []
+    for example in short:
+        if example.text not in seen:
+            kept.append(example)
+        seen.add(example.text)
+    return tuple(kept)
+
+
+def _columns(path, header, rows, text, label, notes) -> tuple[int, int]:
     """The columns of text and label: as named, else by their usual names, else by their content."""
-    check_columns(path, header, [name for name in (text, label) if name])
     if len(header) < 2:
         raise DataError(
             f"{path} has one column only ({', '.join(header) or 'none'}), but a text and a label "
             f"are needed, each in a column of its own."
         )
-    twice = [name for name in header if name and header.count(name) > 1]
-    if twice:
-        raise DataError(f"{path} has two columns {twice[0]!r}: give each a name of its own.")
-    if text and text == label:
+    said, asked = (_asked(path, header, name) for name in (text, label))
+    if said is not None and said == asked:
         raise DataError(f"Text and label are both column {text!r}: name two columns.")
-    label = label or _usual(header, LABEL_NAMES, text)
-    text = text or _usual(header, TEXT_NAMES, label)
-    others = [name for name in header if name not in (text, label)]
-    if not text and others:  # the longest texts
-        text = max(others, key=lambda name: sum(len(row[name] or "") for row in rows))
-        others.remove(text)
-    if not label and len(others) == 1:
-        label = others[0]
-    if not (text and label):
+    asked = _usual(header, LABEL_NAMES, said) if asked is None else asked
+    said = _usual(header, TEXT_NAMES, asked) if said is None else said
+    others = [i for i in range(len(header)) if i not in (said, asked)]
+    if said is None:  # the longest texts
+        said = max(others, key=lambda i: sum(len(row[i]) for row in rows if i < len(row)))
+        others.remove(said)
+    unlike = [i for i in others if _name(header, i) != _name(header, said)]
+    if asked is None and len(unlike) == 1:
+        asked = unlike[0]
+    if asked is None and not unlike:
+        raise DataError(f"{path} has two columns {header[said]!r}: give each a name of its own.")
+    if asked is None:
         raise DataError(
             f"{path} does not show which column holds the label: name it with --label, one of "
-            f"{', '.join(others)}."
+            f"{', '.join(_name(header, i) for i in others)}."
         )
-    return text, label
+    for taken in (said, asked):
+        if header.count(header[taken]) > 1:
+            notes.append(f"Several columns are named {header[taken]!r}: the first of them is used.")
+    return said, asked
 
 
-def _usual(header: Sequence[str], names: Sequence[str], taken: str | None) -> str | None:
+def _asked(path: Path, header: Sequence[str], name: str | None) -> int | None:
+    """The column that goes by a name: exactly, else but for capitals and spaces around it."""
+    if name is None:
+        return None
+    if name not in header and alike(name) in map(alike, header):
+        return [alike(other) for other in header].index(alike(name))
+    check_columns(path, header, [name])
+    return header.index(name)
+
+
+def _usual(header: Sequence[str], names: Sequence[str], taken: int | None) -> int | None:
     """The column with one of the usual names, the more usual first."""
-    plain = {name.strip().lower(): name for name in header if name != taken}
-    return next((plain[name] for name in names if name in plain), None)
+    plain = [None if i == taken else alike(name) for i, name in enumerate(header)]
+    return next((plain.index(name) for name in names if name in plain), None)
 
 
-def _unused(header: Sequence[str], used: Sequence[str]) -> list[str]:
+def _name(header: Sequence[str], column: int) -> str:
+    return header[column].strip() or f"column {column + 1}"
+
+
+def _unused(header: Sequence[str], used: Sequence[int]) -> list[str]:
     """A sentence on the columns that are not used, where there are any."""
-    others = ", ".join(name for name in header if name and name not in used)
-    drawn = "; questions are drawn anew from all rows" if "split" in map(str.lower, header) else ""
-    return [f"Not used: {others}{drawn}."] if others else []
+    others = [_name(header, i) for i in range(len(header)) if i not in used]
+    apart = "; questions are drawn anew from all rows" if "split" in map(alike, others) else ""
+    return [f"Not used: {', '.join(others)}{apart}."] if others else []
 
 
-def _usable(rows: Sequence[dict], text: str, label: str, notes: list[str]) -> list[Row]:
+def _usable(
+    table: Sequence[tuple[int, list[str]]], width: int, columns: tuple[int, int], notes: list[str]
+) -> list[Row]:
     """The rows that have a text, a label, and no more cells than columns."""
-    usable, missing, torn = [], [], []
-    for number, row in enumerate(rows, 2):
-        said = " ".join((row[text] or "").split())  # a line break would end the demonstration
-        named = " ".join((row[label] or "").split())
-        if None in row:
+    usable, missing, torn, controlled = [], [], [], []
+    for number, cells in table:
+        said, named = (cells[column] if column < len(cells) else "" for column in columns)
+        if any(cells[width:]):
             torn.append(number)
-        elif said and named:
-            usable.append(Row(number, said, named))
-        else:
+        elif not (said.strip() and named.strip()):
             missing.append(number)
-    if missing:
-        notes.append(f"Left out, because text or label is missing: {_numbers(missing)}.")
-    if torn:
-        notes.append(
-            f"Left out, because there are more cells than columns (a text with a separator needs "
-            f"quotation marks): {_numbers(torn)}."
-        )
-    return usable
-
-
-def _same_spelling(rows: list[Row], notes: list[str]) -> list[Row]:
-    """Labels that differ in capitals only are one label, in its most frequent spelling."""
-    spellings: dict[str, Counter] = defaultdict(Counter)
-    for row in rows:
-        spellings[row.label.casefold()][row.label] += 1
-    for counted in spellings.values():
-        if len(counted) > 1:
-            (kept, _), *others = counted.most_common()
-            also = ", ".join(repr(name) for name, _ in others)
-            notes.append(f"Taken as one label, {kept!r}: {also} (capitals differ).")
-    best = {key: counted.most_common(1)[0][0] for key, counted in spellings.items()}
-    return [row._replace(label=best[row.label.casefold()]) for row in rows]
+        else:
+            if CONTROL.search(said + named):
+                controlled.append(number)
+            said, named = (CONTROL.sub(" ", cell) for cell in (said, named))
+            # A line break would end the demonstration.
+            usable.append(Row(number, " ".join(said.split()), named))
+    for numbers, why in (
+        (missing, "Left out, because text or label is missing"),
+        (
+            torn,
+            "Left out, because there are more cells than columns (a text with a separator needs "
+            "quotation marks)",
+        ),
+        (controlled, "Control characters became spaces"),
+    ):
+        if numbers:
+            notes.append(f"{why}: {listed(numbers)}.")
+    return [row for row in usable if row.text]
 
 
 def _once(rows: list[Row], notes: list[str]) -> list[Row]:
     """Every text once, so that no question was a demonstration; contradicting rows not at all."""
     by_text: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_text[row.text].append(row)
-    sure = [same for same in by_text.values() if len({row.label for row in same}) == 1]
-    unsure = [row.number for same in by_text.values() if same not in sure for row in same]
-    doubles = [row.number for same in sure for row in same[1:]]
+        by_text[alike(row.text)].append(row)
+    sure, doubles, unsure = [], [], []
+    for same in by_text.values():
+        if len({row.label for row in same}) > 1:
+            unsure += [row.number for row in same]
+        else:
+            sure.append(same[0])
+            doubles += [row.number for row in same[1:]]
     if doubles:
-        notes.append(f"Left out, because the same text stands above: {_numbers(sorted(doubles))}.")
+        notes.append(f"Left out, because the same text stands above: {listed(sorted(doubles))}.")
     if unsure:
-        notes.append(f"Left out, because one text has several labels: {_numbers(sorted(unsure))}.")
-    return [same[0] for same in sure]
-
-
-def _common(path: Path, rows: list[Row], column: str, notes: list[str]) -> list[Row]:
-    """The rows of labels that come back often enough. Raises `DataError` when too few are left."""
-    counts = Counter(row.label for row in rows)
-    rare = sorted(name for name, count in counts.items() if count < LEAST)
-    kept = len(counts) - len(rare)
-    if kept > MOST_LABELS:
-        raise DataError(
-            f"{path}: column {column!r} holds {kept} labels, more than can be told apart here "
-            f"({MOST_LABELS}): name the right column with --label, or join labels."
-        )
-    if kept < 2:
-        raise DataError(
-            f"{path}: {_count(kept, 'label')} in column {column!r} with at least {LEAST} usable "
-            f"rows, but two are needed: add labelled rows, or name the column with --label."
-        )
-    if rare:
-        few = sum(counts[name] for name in rare)
-        named = ", ".join(repr(name) for name in rare[:5]) + (", …" if len(rare) > 5 else "")
-        notes.append(
-            f"Left out, {_count(few, 'row')} of labels with fewer than {LEAST} rows: {named}."
-        )
-    return [row for row in rows if row.label not in rare]
+        notes.append(f"Left out, because one text has several labels: {listed(sorted(unsure))}.")
+    return sure
 
 
 def _split(rows: list[Row], labels: Sequence[str]) -> tuple[tuple[Example, ...], ...]:
@@ -280,42 +249,3 @@ def _split(rows: list[Row], labels: Sequence[str]) -> tuple[tuple[Example, ...],
 def _named(column: str) -> str:
     """A column's name in the prompt; braces would be read as places of the template."""
     return plain_words(re.sub(r"[{}]", " ", column)).capitalize() or "Column"
-
-
-def _numbers(rows: Sequence[int], most: int = 10) -> str:
-    shown = ", ".join(map(str, rows[:most]))
-    more = f" and {len(rows) - most} more" if len(rows) > most else ""
-    return f"{'row' if len(rows) == 1 else 'rows'} {shown}{more}"
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number or 'no'} {thing}{'' if number == 1 else 's'}"
-
-
-# The words that a model reads and writes for a label
-
-
-def label_words(labels: Sequence[str]) -> dict[str, str]:
-    """For each label the words that the model reads and writes for it.
-
-    `billing_issue`, `BillingIssue` and `billing-issue` become "billing issue"; codes and numbers
-    stay as they are. Where two labels would get the same words, they keep their names. Where one
-    word begins another (`refund`, `refund request`), the shorter would always be likelier, so all
-    are put between quotation marks.
-    """
-    words = {label: plain_words(label) for label in labels}
-    twice = {word for word, count in Counter(words.values()).items() if count > 1}
-    words = {label: label if word in twice else word for label, word in words.items()}
-    if any(longer.startswith(word) for word, longer in pairwise(sorted(words.values()))):
-        words = {label: f'"{word}"' for label, word in words.items()}
-    return words
-
-
-def plain_words(name: str) -> str:
-    """A label's name as words: its parts apart, and small where they are no code."""
-    name = name.removeprefix("__label__")
-    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    parts = " ".join(re.sub(r"[_/]+|(?<=[^\W\d])-(?=[^\W\d])", " ", parts).split())
-    if any(letter.isdigit() for letter in parts) or (parts == name and parts.isupper()):
-        return parts or name
-    return parts.lower() or name

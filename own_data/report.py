@@ -12,6 +12,7 @@ from helpers.compare import Interval, summary
 from helpers.data import write_whole
 from own_data.advice import NAMES, Advice
 from own_data.reading import OwnData
+from own_data.writing import spreadsheet_csv
 
 PAGE = Environment(autoescape=True).from_string(
     """<!doctype html>
@@ -34,7 +35,7 @@ tr { border-bottom: 1px solid #ccc } img { max-width: 100% } code { background: 
 <img src="data:image/png;base64,{{ picture }}" alt="{{ sentence }}">
 <p>{{ sentence }}</p>
 <h2>About the file</h2>
-{% for note in notes %}<p>{{ note }}</p>
+{% for note in notes %}<p dir="auto">{{ note }}</p>
 {% endfor %}<h2>To make this again</h2>
 <p><code>{{ command }}</code></p>
 </body></html>
@@ -97,7 +98,7 @@ def write(
         notes=own.notes or ["Every row was used."],
         command=command,
     )
-    write_whole(paths[0], table.to_csv(lineterminator="\n"))
+    write_whole(paths[0], spreadsheet_csv(table))
     write_whole(paths[1], picture)
     write_whole(paths[2], page)
     return paths

@@ -19,7 +19,8 @@ from helpers.data import DATA, DataError
 from own_data import __main__ as command_line
 from own_data import label_words, planning, read_own
 from own_data.advice import advise
-from own_data.reading import separator_of, shorten
+from own_data.reading import shorten
+from own_data.separated import separator_of
 
 WORDS = ["bag", "lamp", "pan", "chair", "gate", "book", "cup", "bed", "key", "map", "pen", "bin"]
 
@@ -162,16 +163,16 @@ def labelled(*labels):
 
 BROKEN = {
     "missing": (None, "does not exist: check the path"),
-    "empty": (b"", "has one column only|holds no rows"),
+    "empty": (b"", "is empty: add a header"),
     "header only": (b"text,label\n", "holds no rows below its header"),
     "one column": (b"text\na\nb\n", "has one column only"),
     "two columns of one name": (b"text,text\na,b\n", "has two columns 'text': give each"),
-    "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is no text in any known encoding"),
-    "open quote": (b'text,label\n"never closed,x\n', "not well-formed CSV"),
+    "a spreadsheet": (b"PK\x03\x04\xff\xfe" * 20, "is a ZIP archive: unpack it"),
+    "open quote": (b'text,label\n"never closed,x\n', "1 label in column 'label', 'x' in every"),
     "one label": (labelled(*"xxxxxxxxx"), "1 label in"),
     "no label comes back": (
         labelled(*"abcdefghi"),
-        "no labels in column 'label' with at least 4 usable rows",
+        "no labels in column 'label', where almost every row holds something else",
     ),
     "too many labels": (
         labelled(*(f"x{i % 70}" for i in range(300))),
