@@ -1,24 +1,46 @@
-"""Lesson 2: how far full fine-tuning moves each matrix, the explorer of the loss, the checks."""
+"""Lesson 2: what the learner builds, how far full fine-tuning moves each matrix, the checks."""
 
+import gc
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
-from math import inf, nan
+from math import inf
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import peft
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import checks
-from helpers.data import Example, Task, load_task, write_whole
-from helpers.finetune import encode_examples, token_losses, tune
+from helpers import checks, claims, plots
+from helpers.data import DATA, Example, Task, load_task, texts, write_whole
+from helpers.finetune import (
+    IGNORED,
+    Encoded,
+    encode_examples,
+    rows,
+    token_losses,
+    train,
+    tune,
+    with_adapter,
+)
 from helpers.model import LanguageModel
+from helpers.prompts import count_tokens, plain
+from helpers.scoring import predict, score_labels
 from helpers.study import Made, this_run
 from helpers.teaching import FULL
 from helpers.widgets import Panel, explorer
 from lessons import matrices
 
 TASK, SHOTS = "support_tickets", 64
+ROOT = DATA.parent
 
 
 def write_full_change(lm: LanguageModel, path: Path) -> None:
@@ -38,6 +60,369 @@ def write_full_change(lm: LanguageModel, path: Path) -> None:
 
 
 MADE = {"full_change": Made(6, write=write_full_change, place="results/full_change.csv")}
+
+
+# What the learner builds: which tokens the loss counts, the layer beside each matrix, the step
+
+
+def next_targets(tokens: list[int], start: int) -> list[int]:
+    """What should follow each token that is read; -100 where the loss does not count it."""
+    targets = tokens[1:]
+    asked = start - 1
+    return [IGNORED] * asked + targets[asked:]
+
+
+def _with(targets: Callable, asked: Callable) -> Callable:
+    """`next_targets` with other things in its two blanks."""
+
+    def piece(tokens, start):
+        return [IGNORED] * asked(tokens, start) + targets(tokens)[asked(tokens, start) :]
+
+    return piece
+
+
+def _two(lm: LanguageModel) -> list[Encoded]:
+    task = load_task(TASK)
+    return encode_examples(lm, task, task.draw(2, seed=1))
+
+
+def _shifted(tokens: list[int]) -> list[int]:
+    return tokens[1:]
+
+
+TARGETS = checks.Build(
+    own=next_targets,
+    trial=lambda piece, lm: [number for example in _two(lm) for number in piece(*example)],
+    truth=lambda lm: next(rows(_two(lm), budget=1000)).targets[0],
+    praise="these are the targets that the course's own training counts.",
+    mistakes={
+        "targets are the tokens that follow, so they begin with the second token.": _with(
+            lambda tokens: tokens[:-1], lambda tokens, start: start - 1
+        ),
+        "that leaves out the answer's first token, which the question's last one predicts.": _with(
+            _shifted, lambda tokens, start: start
+        ),
+        "that counts the question too; only the answer and its ending are to be learnt.": _with(
+            _shifted, lambda tokens, start: 0
+        ),
+        "that is how many belong to the answer; count those of the question.": _with(
+            _shifted, lambda tokens, start: len(tokens) - start
+        ),
+    },
+)
+
+
+class LoRALinear(nn.Module):
+    """A frozen linear layer and two thin matrices beside it."""
+
+    def __init__(self, frozen, rank, scale=2.0):
+        super().__init__()
+        self.frozen, self.scale = frozen, scale
+        self.A = nn.Parameter(torch.randn(rank, frozen.in_features) / rank)
+        self.B = nn.Parameter(torch.zeros(frozen.out_features, rank))
+
+    def forward(self, x):
+        return self.frozen(x) + self.scale * (x @ self.A.T @ self.B.T)
+
+
+class _BeginsAnywhere(LoRALinear):
+    def __init__(self, frozen, rank):
+        super().__init__(frozen, rank)
+        self.B = nn.Parameter(torch.ones(frozen.out_features, rank))
+
+
+class _FixedB(LoRALinear):
+    def __init__(self, frozen, rank):
+        super().__init__(frozen, rank)
+        del self.B
+        self.B = torch.zeros(frozen.out_features, rank)
+
+
+class _LyingB(LoRALinear):
+    def __init__(self, frozen, rank):
+        super().__init__(frozen, rank)
+        self.B = nn.Parameter(torch.zeros(rank, frozen.out_features))
+
+
+class _NoScale(LoRALinear):
+    def forward(self, x):
+        return self.frozen(x) + x @ self.A.T @ self.B.T
+
+
+class _Upright(LoRALinear):
+    def forward(self, x):
+        return self.frozen(x) + self.scale * (x @ self.A @ self.B)
+
+
+def _small_layer() -> tuple[nn.Linear, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A frozen layer of 4 inputs and 5 outputs, inputs for it, and an A and a B of rank 3."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        frozen = nn.Linear(4, 5).requires_grad_(False)
+        return frozen, torch.randn(2, 4), torch.randn(3, 4), torch.randn(5, 3)
+
+
+def _outputs(layer: nn.Module, read: Callable, pair: Sequence, small: Sequence) -> list[float]:
+    """How many weights may move, whether the new layer changes nothing yet, and what it gives once
+    its pair is this A and B."""
+    frozen, x, *given = small
+    may_move = sum(weight.numel() for weight in layer.parameters() if weight.requires_grad)
+    unchanged = torch.allclose(read(x), frozen(x))
+    for weight, numbers in zip(pair, given, strict=True):
+        weight.data = numbers
+    return [may_move, unchanged, *read(x).detach().ravel().tolist()]
+
+
+def _layer_trial(piece: Callable, _) -> list[float]:
+    small = _small_layer()
+    layer = piece(small[0], 3)
+    return _outputs(layer, layer, (layer.A, layer.B), small)
+
+
+def _layer_truth(_) -> list[float]:
+    small = _small_layer()
+    config = peft.LoraConfig(r=3, lora_alpha=6, target_modules=["0"])
+    network = peft.inject_adapter_in_model(config, nn.Sequential(small[0]))
+    layer = network[0]
+    pair = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    return _outputs(layer, network, pair, small)
+
+
+LORA = checks.Build(
+    own=LoRALinear,
+    trial=_layer_trial,
+    truth=_layer_truth,
+    praise="with the same A and B, your layer gives the numbers of peft's own.",
+    mistakes={
+        "a new layer must change nothing yet: let B begin with zeros.": _BeginsAnywhere,
+        "B could never move: wrap it in torch.nn.Parameter, as A is.": _FixedB,
+        "B lies on its side: it has a row for each output and a column for each rank.": _LyingB,
+        "what A and B add is not multiplied by self.scale.": _NoScale,
+        "x meets each matrix turned over: x @ self.A.T, then @ self.B.T.": _Upright,
+    },
+)
+
+
+def loss_of(model: nn.Module, example: Encoded) -> torch.Tensor:
+    """The mean of -log p over what the loss counts of one example, in nats."""
+    tokens = torch.tensor([example.tokens], device=model.device)
+    targets = torch.tensor(next_targets(*example), device=model.device)
+    logits = model(tokens[:, :-1]).logits[0]
+    return cross_entropy(logits.float(), targets, ignore_index=IGNORED)
+
+
+def train_step(model, batch, optimizer):
+    """One step on a batch; returns its loss before the step."""
+    total = 0.0
+    for example in batch:
+        loss = loss_of(model, example) / len(batch)
+        loss.backward()
+        total += loss.item()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return total
+
+
+def _summing(model, batch, optimizer):
+    total = 0.0
+    for example in batch:
+        loss = loss_of(model, example)
+        loss.backward()
+        total += loss.item()
+    return _finish(model, optimizer, total)
+
+
+def _finish(model, optimizer, total: float, forget: bool = True) -> float:
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    if forget:
+        optimizer.zero_grad()
+    return total
+
+
+def _keeping(model, batch, optimizer):
+    total = 0.0
+    for example in batch:
+        loss = loss_of(model, example) / len(batch)
+        loss.backward()
+        total += loss.item()
+    return _finish(model, optimizer, total, forget=False)
+
+
+def _idle(model, batch, optimizer):
+    return sum(loss_of(model, example).item() / len(batch) for example in batch)
+
+
+def _last(model, batch, optimizer):
+    total = 0.0
+    for example in batch:
+        optimizer.zero_grad()
+        loss = loss_of(model, example) / len(batch)
+        loss.backward()
+        total += loss.item()
+    return _finish(model, optimizer, total)
+
+
+def _hasty(model, batch, optimizer):
+    total = 0.0
+    for example in batch:
+        loss = loss_of(model, example) / len(batch)
+        loss.backward()
+        total += _finish(model, optimizer, loss.item())
+    return total
+
+
+def _small_training(lm: LanguageModel) -> tuple[LanguageModel, list, torch.optim.Optimizer]:
+    """A random model of one layer, three batches of two tickets, and the plainest optimizer."""
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(lm.tokenizer), num_hidden_layers=1, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        small = LlamaForCausalLM(config)
+    first, second = _two(lm)
+    batches = [[first, second], [second, first], [first, second]]
+    optimizer = torch.optim.SGD(small.parameters(), lr=2.0)
+    return replace(lm, model=small, device=torch.device("cpu")), batches, optimizer
+
+
+def _step_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    small, batches, optimizer = _small_training(lm)
+    return [piece(small.model, batch, optimizer) for batch in batches]
+
+
+def _step_truth(lm: LanguageModel) -> list[float]:
+    small, batches, optimizer = _small_training(lm)
+    steady = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    plan = [(1, batch) for batch in batches]
+    return [record["loss"] for record in train(small, plan, optimizer, steady, budget=1000)]
+
+
+STEP = checks.Build(
+    own=train_step,
+    trial=_step_trial,
+    truth=_step_truth,
+    praise="three steps of yours have the losses of the course's own training.",
+    mistakes={
+        "divide each ticket's loss by len(batch), so that a step follows the mean.": _summing,
+        "the gradients of earlier steps stay: end with optimizer.zero_grad().": _keeping,
+        "no weight moves: it takes loss.backward(), then optimizer.step(), and only then "
+        "optimizer.zero_grad().": _idle,
+        "gradients are thrown away between the tickets: zero_grad comes after the step.": _last,
+        "that is a step for each ticket: take optimizer.step() out of the loop.": _hasty,
+    },
+)
+
+
+# The learner's layers around the model's matrices
+
+
+def put_beside(
+    lm: LanguageModel, layer: Callable[[nn.Linear, int], nn.Module], rank: int = 8
+) -> LanguageModel:
+    """A model with such a layer around each matrix but the output head; `lm` is not changed.
+
+    Every A starts as peft's does with seed 0, so that trainings can be compared.
+    """
+    gc.collect()  # peft's layers hold themselves until then
+    twin = with_adapter(lm, rank, seed=0).model.base_model.model.float()
+    for name, theirs in _peft_layers(twin).items():
+        own = layer(theirs.base_layer, rank)
+        own.A.data = theirs.lora_A["default"].weight.data.clone()
+        twin.set_submodule(name, own.to(lm.device))
+    return lm.with_model(twin, f"{lm.name} + your LoRA")
+
+
+def as_peft(student: LanguageModel, lm: LanguageModel, rank: int = 8) -> LanguageModel:
+    """The learner's A and B in peft's layers, whose files others can read."""
+    tuned = with_adapter(lm, rank, seed=0)
+    for name, theirs in _peft_layers(tuned.model.base_model.model).items():
+        own = student.model.get_submodule(name)
+        theirs.lora_A["default"].weight.data.copy_(own.A.data)
+        theirs.lora_B["default"].weight.data.copy_(own.B.data)
+    return tuned
+
+
+def _peft_layers(body: nn.Module) -> dict[str, nn.Module]:
+    found = body.named_modules()
+    return {name: layer for name, layer in found if isinstance(layer, peft.tuners.lora.Linear)}
+
+
+def answers(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> np.ndarray:
+    """The label that the model chooses for each text, without demonstrations."""
+    scores = score_labels(lm, task, [], texts(asked), budget=128)
+    return np.array(predict(task, scores))
+
+
+def labels(examples: Sequence[Example]) -> np.ndarray:
+    """The right answers."""
+    return np.array([example.label for example in examples])
+
+
+def prompt_size(lm: LanguageModel, shown: Sequence[Example], query: str) -> int:
+    """The tokens of a question behind these demonstrations."""
+    return count_tokens(lm.tokenizer, plain(load_task(TASK), shown, query))
+
+
+def share_right(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> float:
+    """The share of the texts that get their right label."""
+    return float(np.mean(answers(lm, task, asked) == labels(asked)))
+
+
+def surprises(lm: LanguageModel, example: Encoded) -> pd.DataFrame:
+    """For each token but the first: the one before it, its -log p, whether the loss counts it."""
+    spelled = [repr(lm.tokenizer.decode([token])) for token in example.tokens]
+    table = pd.DataFrame({"after": spelled[:-1], "predict": spelled[1:]})
+    table["nats"] = token_losses(lm, example).round(2)
+    table["counted"] = np.arange(1, len(spelled)) >= example.start
+    return table
+
+
+def plot_rates(losses: Mapping[str, Sequence[float]]) -> None:
+    """The loss at each step for several learning rates."""
+    began = next(iter(losses.values()))[0]
+    ends = [f"{r} ends at {v[-1]:.1f} (highest {max(v):.1f})" for r, v in losses.items()]
+    plots.lines(
+        losses,
+        "training step",
+        "loss (nats per counted token)",
+        f"Eight steps from a loss of {began:.1f}: "
+        + ", ".join(f"{rate} to {values[-1]:.1f}" for rate, values in losses.items()),
+        f"From a loss of {began:.1f}: {', '.join(ends)}.",
+    )
+
+
+def moved(tuned: LanguageModel, lm: LanguageModel) -> dict[str, pd.DataFrame]:
+    """How far each matrix moved with this adapter, and in the stored full fine-tuning."""
+    full = pd.read_csv(DATA / "results" / "full_change.csv")
+    return {"LoRA": matrices.change(tuned, lm), "full fine-tuning": full}
+
+
+def by_kind(moves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The median change of each kind of matrix, in per cent of its size, the largest first."""
+    kinds = {name: table.groupby("matrix").relative.median() for name, table in moves.items()}
+    return pd.DataFrame(kinds).sort_values("LoRA", ascending=False).map("{:.2%}".format)
+
+
+PROGRAM = """
+import socket, sys
+def refuse(*_): raise OSError("there is no network")
+socket.socket.connect = refuse
+from helpers import adapters, data, model, scoring
+tickets, lm = data.load_task("support_tickets"), adapters.load(model.load(), sys.argv[1])
+print(*scoring.predict(tickets, scoring.score_labels(lm, tickets, [], sys.argv[2:])))
+"""
+
+
+def run_offline(folder: str, queries: Sequence[str]) -> list[str]:
+    """What a new Python prints that runs `PROGRAM` on a saved adapter; the Hub is switched off."""
+    command = [sys.executable, "-c", PROGRAM, folder, *queries]
+    alone = {"cwd": ROOT, "env": os.environ | {"HF_HUB_OFFLINE": "1"}}
+    done = subprocess.run(command, **alone, capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+# The explorer and the exercises' checks
 
 
 def loss_explorer(
@@ -76,49 +461,73 @@ def _box(token: str, losses: Sequence[float], counted: bool) -> str:
     )
 
 
-def check_adapter_weights(matrix: torch.nn.Linear, rank: int, count: int | None) -> None:
-    """Check how many weights an adapter of `rank` puts beside one matrix."""
+def check_adapter_weights(matrix: nn.Linear, rank: int | None, count: int | None) -> None:
+    """Check how many weights an adapter of the learner's rank puts beside one matrix."""
     wide, narrow = matrix.in_features, matrix.out_features
-    truth = rank * (wide + narrow)
+    if rank is not None and not (rank == int(rank) and 1 <= rank <= min(wide, narrow)):
+        checks.tell(True, f"choose a whole rank from 1 to {min(wide, narrow)}.", "")
+        return
+    truth = (rank or 0) * (wide + narrow)
     share = truth / (wide * narrow)
     one = "that is only one of the two thin matrices; add the other."
     checks.judge(
-        count,
+        None if rank is None else count,
         truth,
-        f"{truth:,} weights, {share:.1%} of the matrix beside it.",
+        f"{truth:,} weights at rank {rank}, {share:.1%} of the matrix beside it.",
         "{answer} is not the size of A and B together.",
         {
             "that is the matrix itself, which stays as it is; count A and B.": wide * narrow,
-            one: (rank * wide, rank * narrow),
-            "the sizes of A and B add up; they are not multiplied.": rank**2 * wide * narrow,
+            one: ((rank or 0) * wide, (rank or 0) * narrow),
+            "the sizes of A and B add up; they are not multiplied.": (
+                (rank or 0) ** 2 * wide * narrow
+            ),
         },
     )
 
 
-def check_learning_rate(
-    teach: Callable[[float], Iterable[float]], rate: float | None, below: float
+def check_recipe(
+    attempt: Callable[[float, int], tuple[Sequence[float], float]],
+    rate: float | None,
+    passes: int | None,
+    goal: float,
 ) -> None:
-    """Check that a training with the learner's rate ends with a loss below a bound.
+    """Check that a training with the learner's rate and passes does on fresh texts what is asked.
 
-    `teach(rate)` trains a fresh model and gives the loss at each step.
+    `attempt(rate, passes)` trains a fresh model; it gives the loss at each step and the share of
+    fresh texts that this model gets right.
     """
-    problem, losses = None, [nan]
-    if rate is not None and not 0 < rate < inf:
-        problem = "a learning rate is a number above 0."
-    elif rate is not None:
-        losses = list(teach(rate))
-        problem = _rate_problem(losses, below)
-    checks.tell(
-        rate is not None, problem, f"the loss falls from {losses[0]:.2f} to {losses[-1]:.2f}."
+    attempted, problem, praise = None not in (rate, passes), None, ""
+    if attempted and not (0 < rate < inf and passes in range(1, 9)):
+        problem = "give a learning rate above 0 and a whole number of passes from 1 to 8."
+    elif attempted:
+        losses, right = attempt(rate, passes)
+        praise = f"{right:.2f} of the fresh tickets; the loss ends at {losses[-1]:.2f}."
+        problem = None if right >= goal else f"{right:.2f} right. {_why_not(losses)}"
+    checks.tell(attempted, problem, praise)
+
+
+def _why_not(losses: Sequence[float]) -> str:
+    first, last, highest = losses[0], losses[-1], float(np.max(losses))  # nan where one is nan
+    if not highest <= 1.5 * first:
+        return f"The loss leapt from {first:.2f} to {highest:.2f}: the rate is too large."
+    if last > 1.0:
+        return f"The loss still stands at {last:.2f}: take a larger rate or more passes."
+    return (
+        f"The loss is down to {last:.2f}, yet the fresh tickets need another rate or more passes."
     )
 
 
-def _rate_problem(losses: Sequence[float], below: float) -> str | None:
-    first, last = losses[0], losses[-1]
-    if last < below:
-        return None
-    path = f"the loss goes from {first:.2f} to {last:.2f}, not below {below:g}"
-    highest = float(np.max(losses))  # nan where one is nan
-    if not highest <= 1.5 * first:
-        return f"{path}, and on the way it jumps to {highest:.2f}: the rate is too large."
-    return f"{path}, and it never jumps: the rate is too small."
+LESSON = "02_fine_tuning"
+WHY = {
+    "F1": "In full fine-tuning themselves, with LoRA by what is added.",
+    "F2": "It learns the tickets it sees better than their topics.",
+    "F3": "It stays in an adapter's file, not in the model's own weights.",
+    "F5": "Offline, a prompt works as well.",
+}
+
+
+def record(**verdicts: tuple[str, str]) -> pd.DataFrame:
+    """Record for each claim a verdict and what was measured; returns the lesson's scoreboard."""
+    for claim, (verdict, measured) in verdicts.items():
+        claims.record_verdict(claim, LESSON, measured, verdict, WHY[claim])
+    return claims.scoreboard(LESSON)

@@ -1,7 +1,6 @@
 """The exercises' checks: what is open, what is right, and what a wrong answer is told."""
 
 import math
-import re
 from functools import partial
 
 import numpy as np
@@ -104,7 +103,7 @@ def by_middle(low, high):
 
 CHECKS = {
     partial(l02_fine_tuning.check_adapter_weights, torch.nn.Linear(20, 50), 4): [
-        (4 * 20 + 4 * 50, "Right: 280 weights, 28.0% of the matrix"),
+        (4 * 20 + 4 * 50, "Right: 280 weights at rank 4, 28.0% of the matrix"),
         (20 * 50, "Not yet: that is the matrix itself"),
         (4 * 20, "Not yet: that is only one of the two"),
         (4 * 50, "Not yet: that is only one of the two"),
@@ -252,25 +251,41 @@ def test_each_answer_is_told_one_line(capsys, check, answer, told):
     assert said.startswith(told) and said.count("\n") == 1
 
 
+def test_an_adapters_rank_is_the_learners_choice(capsys):
+    matrix = torch.nn.Linear(20, 50)
+    for rank, count, told in (
+        (None, 280, "Not attempted yet"),
+        (4, None, "Not attempted yet"),
+        (0, 0, "Not yet: choose a whole rank from 1 to 20."),
+        (2.5, 175, "Not yet: choose a whole rank"),
+        (1, 70, "Right: 70 weights at rank 1, 7.0% of the matrix"),
+    ):
+        l02_fine_tuning.check_adapter_weights(matrix, rank, count)
+        assert capsys.readouterr().out.startswith(told)
+
+
 @pytest.mark.parametrize(
-    ("rate", "losses", "told"),
+    ("recipe", "outcome", "told"),
     [
-        (None, [], "Not attempted yet"),
-        (0.01, [9, 4, 0.4], "Right: the loss falls from 9.00 to 0.40."),
-        (0.01, [9, 40, 0.4], "Right: the loss falls from 9.00 to 0.40."),
-        (0.01, [9, 8, 7], "Not yet: the loss goes from 9.00 to 7.00, not below 0.5, .* too small."),
-        (0.01, [9, 40, 7], "Not yet: the loss goes from 9.00 to 7.00, .* to 40.00: .* too large."),
-        (0.01, [9, math.nan, math.nan], "Not yet: the loss goes from 9.00 to nan, .* too large."),
-        (0, [], "Not yet: a learning rate is a number above 0"),
-        (-0.1, [], "Not yet: a learning rate is a number above 0"),
-        (math.nan, [], "Not yet: a learning rate is a number above 0"),
+        ((None, None), None, "Not attempted yet"),
+        ((0.01, None), None, "Not attempted yet"),
+        ((0.01, 4), ([9, 4, 0.4], 0.5), "Right: 0.50 of the fresh tickets; the loss ends at 0.40."),
+        ((0.01, 4), ([9, 40, 7], 0.2), "Not yet: 0.20 right. The loss leapt from 9.00 to 40.00"),
+        ((0.01, 4), ([9, math.nan], 0.2), "Not yet: 0.20 right. The loss leapt from 9.00 to nan"),
+        ((0.01, 4), ([9, 8, 7], 0.2), "Not yet: 0.20 right. The loss still stands at 7.00"),
+        ((0.01, 4), ([9, 4, 0.4], 0.4), "Not yet: 0.40 right. The loss is down to 0.40, yet"),
+        ((0, 4), None, "Not yet: give a learning rate above 0"),
+        ((math.nan, 4), None, "Not yet: give a learning rate above 0"),
+        ((0.01, 9), None, "Not yet: give a learning rate above 0 and a whole number of passes"),
+        ((0.01, 2.5), None, "Not yet: give a learning rate above 0 and a whole number of passes"),
     ],
 )
-def test_learning_rate(capsys, rate, losses, told):
+def test_a_recipe_is_judged_on_fresh_texts(capsys, recipe, outcome, told):
     asked = []
-    l02_fine_tuning.check_learning_rate(lambda lr: asked.append(lr) or losses, rate, below=0.5)
-    assert re.match(told, capsys.readouterr().out)
-    assert asked == ([rate] if losses else [])
+    l02_fine_tuning.check_recipe(lambda *both: asked.append(both) or outcome, *recipe, goal=0.5)
+    said = capsys.readouterr().out
+    assert said.startswith(told) and said.count("\n") == 1
+    assert asked == ([recipe] if outcome else [])
 
 
 def test_updated_prompt(capsys, tiny_models, monkeypatch):
