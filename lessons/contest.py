@@ -128,12 +128,13 @@ def train(
     rate: float,
     stops: Sequence[int],
     seed: int,
+    batch: int = LORA.batch,
 ) -> Iterator[tuple[int, Taught]]:
     """Train towards `HORIZON` passes and stop for a look after each of `stops`.
 
     The last stop ends it. What is yielded goes on learning: ask it before the next is taken.
     """
-    recipe = replace(LORA, passes=HORIZON, rate=rate)
+    recipe = replace(LORA, passes=HORIZON, rate=rate, batch=batch)
     plan = finetune.steps_of(lm, task, drawn, recipe, seed, prompts.plain, None)
     tuned = finetune.with_adapter(lm, recipe.rank, seed)
     level = finetune.rise_and_fall(len(plan))

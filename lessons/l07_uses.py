@@ -2,12 +2,14 @@
 
 `python -m lessons replies`, `emails`, `codes` and `writers` make the stored results of these names:
 a support desk (`replies.py`), e-mails in a style that is asked for, a clinic's codes (`codes.py`),
-and writers in their tone. The functions on stored results bring their texts into one form.
+and writers in their tone; `tuned_…` and `fair_…` with these names are both ways at their best
+(`fair_uses.py`). The functions on stored results bring their texts into one form.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape
 from typing import NamedTuple
 
@@ -17,28 +19,31 @@ from scipy.stats import bootstrap
 
 from helpers import checks
 from helpers.compare import Interval, interval, right
-from helpers.data import Example, Task, load_rows
+from helpers.data import Example, load_rows
 from helpers.model import LanguageModel
 from helpers.study import Made, Study, digest
 from helpers.teaching import ALL, LORA, Way
 from helpers.widgets import Panel, explorer, rows_table
-from lessons import codes, letters, replies
+from lessons import codes, fair_uses, letters, replies
 from lessons.styles import (
     KEPT,
+    MESSAGE,
     NUMBERS,
+    REPLY,
     ROOM,
     SEEN,
     Rules,
+    drawn,
     holds,
+    in_style,
     kept,
     part,
+    sent,
     taught,
     texts_right,
     written,
 )
 
-REPLY = Task("emails", "E-mail from {text}\nReply: {label}\n\n", (), ())
-MESSAGE = Task("writers", "Request: {text}\nMessage: {label}\n\n", (), ())
 ASKED = 4  # texts of one style in a draw
 MANY = 24  # all train e-mails
 
@@ -83,25 +88,9 @@ FEW = {
 # E-mails
 
 
-def sent(email: dict) -> str:
-    """An e-mail as the model reads it, the sender first."""
-    return f"{email['title']} {email['first']} {email['last']}: {email['email']}"
-
-
 def with_style(text: str, style: str) -> str:
     """An e-mail with the name of the style that is wanted: for an adapter that knows several."""
     return f"{text}\nStyle: {style}"
-
-
-def in_style(emails: Iterable[dict], style: str) -> list[Example]:
-    """E-mails with their replies in a style: demonstrations, or what weights are trained on."""
-    return [Example(sent(email), email["replies"][style]) for email in emails]
-
-
-def drawn(emails: Sequence[dict], count: int, draw: int) -> list[dict]:
-    """So many of the train e-mails; a smaller draw is the start of a larger one."""
-    taught = part(emails, "train")
-    return [taught[i] for i in np.random.default_rng(draw).permutation(len(taught))[:count]]
 
 
 def due(emails: Sequence[dict], place: int, draw: int) -> list[dict]:
@@ -258,6 +247,14 @@ MADE = {
     "codes": Made(120, codes.codes_study),
     "writers": Made(20, writers_study),
 }
+for name, tuning, all_draws in (
+    ("replies", 90, 150),
+    ("emails", 60, 110),
+    ("codes", 50, 70),
+    ("writers", 40, 35),
+):
+    MADE[f"tuned_{name}"] = Made(tuning, partial(fair_uses.tuning_study, name=name), 2)
+    MADE[f"fair_{name}"] = Made(all_draws, partial(fair_uses.uses_study, name=name))
 
 
 # The four uses side by side

@@ -22,6 +22,8 @@ from helpers.prompts import count_tokens, plain
 from helpers.scoring import next_tokens
 from helpers.teaching import Taught, Way, passes
 
+REPLY = Task("emails", "E-mail from {text}\nReply: {label}\n\n", (), ())
+MESSAGE = Task("writers", "Request: {text}\nMessage: {label}\n\n", (), ())
 ROOM = 40  # tokens for a written text; the longest in the data has 30
 SEEN = 192  # examples in all passes of a training, fewer than usual: training is slow here
 NUMBERS = ["teach_seconds", "switch_seconds", "ask_seconds", "taught_tokens", "read_tokens"]
@@ -33,6 +35,22 @@ Rules = Sequence[Sequence[str]]  # each a wording and a regular expression
 def part(rows: Iterable[dict], group: str) -> list[dict]:
     """The rows of a group, such as the e-mails held out or the writers to develop on."""
     return [row for row in rows if row["group"] == group]
+
+
+def sent(email: dict) -> str:
+    """An e-mail as the model reads it, the sender first."""
+    return f"{email['title']} {email['first']} {email['last']}: {email['email']}"
+
+
+def in_style(emails: Iterable[dict], style: str) -> list[Example]:
+    """E-mails with their replies in a style: demonstrations, or what weights are trained on."""
+    return [Example(sent(email), email["replies"][style]) for email in emails]
+
+
+def drawn(emails: Sequence[dict], count: int, draw: int) -> list[dict]:
+    """So many of the train e-mails; a smaller draw is the start of a larger one."""
+    taught = part(emails, "train")
+    return [taught[i] for i in np.random.default_rng(draw).permutation(len(taught))[:count]]
 
 
 # What a text keeps
