@@ -1,7 +1,8 @@
 """Lesson 6: what misleads a prompt, and how much luck there is in either way to teach.
 
-`python -m lessons orders`, `labels`, `faults`, `length` and `luck` make the stored results. In
-their rows `said` is a letter for each answer, `a` for the task's first label, and `labels_shown`
+`python -m lessons orders`, `labels`, `faults`, `length` and `luck` make the stored results, and
+`misled_…`, after `tuned_faults` and `tuned_shuffled`, those of `misled`. In the rows of the first
+five `said` is a letter for each answer, `a` for the task's first label, and `labels_shown`
 has such letters for the labels of the demonstrations, in their order.
 """
 
@@ -20,7 +21,7 @@ from helpers import checks
 from helpers.compare import Interval, interval, right, scored, where
 from helpers.cost import Clock
 from helpers.curves import NEIGHBOURS, outcomes, settings
-from helpers.data import DataError, Example, Task, load_task, texts
+from helpers.data import Example, Task, load_task, texts
 from helpers.model import LanguageModel
 from helpers.prompts import Style, count_tokens, fit, nearest, plain
 from helpers.scoring import (
@@ -33,6 +34,8 @@ from helpers.scoring import (
 )
 from helpers.study import Made, Study, questions, settled_by
 from helpers.widgets import Panel, bars, explorer, label_shares
+from lessons import misled
+from lessons.misled import FAULTS, faulty
 from lessons.words import with_invented_words
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -42,56 +45,6 @@ SHOTS = {"labels": 32, "faults": 8, "luck": 32}
 SIZES = ("first 1", "first 4", "first 16")
 FULL, NEAREST = "all that fit", "nearest 8 of all"
 SEEDS = {"in-context": 8, "lora": 2}  # orders of a draw, and trainings on it
-
-# How the demonstrations are written where the fault is in the template.
-FAULTY = {
-    "category": {
-        "no break between": ["{text} -> {label}"],
-        "no mark before label": ["{text} {label}\n"],
-        "mixed formats": ["{text} -> {label}\n", "{text}: {label}\n", "{text} is {label}\n"],
-        "label before text": ["{label} -> {text}\n"],
-    },
-    "reviews": {
-        "no break between": ["Review: {text}\nVerdict: {label}"],
-        "no mark before label": ["Review: {text}\n{label}\n\n"],
-        "mixed formats": [
-            "Review: {text}\nVerdict: {label}\n\n",
-            "{text} -> {label}\n",
-            "Text: {text}\nIt is {label}.\n\n",
-        ],
-        "label before text": ["Verdict: {label}\nReview: {text}\n\n"],
-    },
-}
-FAULTS = ("clean", *FAULTY["category"], "mixed case", "a label missing")
-
-
-def faulty(task: Task, fault: str) -> Style:
-    """The plain style with one fault in its demonstrations; the question stays as it is.
-
-    "a label missing" leaves out every demonstration with the first one's label.
-    Raises `DataError` for an unknown fault, and for a task that has no faulty templates.
-    """
-    if fault not in FAULTS or task.name not in FAULTY:
-        raise DataError(
-            f"The faults are {', '.join(FAULTS)}, for {' and '.join(FAULTY)}; there is no "
-            f"{fault!r} for {task.name!r}."
-        )
-    templates = FAULTY[task.name].get(fault, [task.template])
-    cases = (str.lower, str.title, str.upper) if fault == "mixed case" else (str,)
-
-    def style(task, demonstrations, text, answer=None) -> str:
-        if fault == "a label missing":
-            demonstrations = [e for e in demonstrations if e.label != demonstrations[0].label]
-        written = [
-            template.replace("{label}", case(task.word(e.label))).replace("{text}", e.text)
-            for e, template, case in zip(
-                demonstrations, cycle(templates), cycle(cases), strict=False
-            )
-        ]
-        question = plain(replace(task, instruction=""), [], text, answer)
-        return task.instruction + "".join(written) + question
-
-    return style
 
 
 def relabelled(task: Task, drawn: Sequence[Example], kind: str) -> tuple[Task, list[Example]]:
@@ -275,6 +228,12 @@ MADE = {
     "faults": _made(8, faults_study, "category", 120),
     "length": _made(60, length_study, "support_tickets", 24),
     "luck": _made(40, luck_study, "category", 120),
+    "tuned_faults": Made(60, misled.faults_tuning, draws=2),
+    "misled_faults": Made(140, misled.faults_study),
+    "tuned_shuffled": Made(6, misled.shuffled_tuning, draws=2),
+    "misled_shuffled": Made(8, misled.shuffled_study),
+    "misled_length": Made(100, misled.length_study),
+    "misled_batch": Made(2, misled.batch_study),
 }
 
 

@@ -1,7 +1,8 @@
 """Lesson 8: codes taught to the weights, styles shown in the prompt, and both together.
 
 `python -m lessons clinic` makes the two by two (trained or not, demonstrations or not), and
-`… distilled` what stays of one doctor's style without the prompt. `… clinic_house` and
+`… distilled` what stays of one doctor's style without the prompt. `… tuned_together` and then
+`… fair_together` make what the claims are decided by: see `fair_together`. `… clinic_house` and
 `… clinic_shown` make the adapters in `data/adapters` that the lesson and both results load.
 """
 
@@ -20,30 +21,30 @@ from helpers import adapters, checks, finetune
 from helpers.compare import right, scored, where
 from helpers.data import DATA, Example
 from helpers.model import LanguageModel
-from helpers.prompts import plain
 from helpers.study import Made, Study, digest
 from helpers.teaching import teach
 from helpers.widgets import Panel, explorer, rows_table
-from lessons import codes, letters
+from lessons import codes, fair_together, letters
 from lessons.facts import train_on
 from lessons.letters import (
     DOCTORS,
-    HOUSE,
     NOTES,
     PROMPTS,
+    ROWS,
     SHOTS,
     TASK,
     Visit,
+    by_doctor,
     draw,
-    example,
-    invent,
+    house_letters,
+    in_one_row,
     letters_right,
     load,
     write_letters,
 )
 
 RATE = 1.5e-3  # falling to 0; half of that at which the codes are learned
-ROWS, BATCH = 192, 4  # doctors to train on, each with a row of letters, and rows in a step
+BATCH = 4  # rows in a step
 SEEDS = {"untaught": 1, "house style": 1, "many styles, shown": 1, "many styles": 1}  # of each kind
 STORED = {"house style": "clinic_house", "many styles, shown": "clinic_shown"}
 UNLABELLED, CHECKPOINTS = 48, (0, 8, 16)  # notes to distil on, and steps at which to look
@@ -51,28 +52,6 @@ ADAPTERS = DATA / "adapters"
 
 
 # The two by two
-
-
-def house_letters() -> list[Example]:
-    """Every training note with its letter in the clinic's own style."""
-    return [example(HOUSE, note) for note in load().notes["train"]]
-
-
-def by_doctor(seed: int) -> list[list[Example]]:
-    """Letters of `ROWS` invented doctors, `SHOTS` + 1 each."""
-    known, rng, rows = load().notes["train"], np.random.default_rng(seed), []
-    for _ in range(ROWS):
-        doctor = invent("train", rng)
-        picked = rng.choice(len(known), SHOTS + 1, replace=False)
-        rows.append([example(doctor, known[i]) for i in picked])
-    return rows
-
-
-def in_one_row(written: Sequence[Example]) -> Example:
-    """A doctor's letters one after the other, as in a prompt; all but the first note is learned."""
-    row = plain(TASK, written[:-1], written[-1].text, written[-1].label)
-    first, arrow = written[0].text, TASK.template.partition("{label}")[0].removeprefix("{text}")
-    return Example(first, row.removeprefix(first + arrow))
 
 
 def taught(lm: LanguageModel, kind: str, seed: int) -> LanguageModel:
@@ -206,6 +185,10 @@ def _save(lm: LanguageModel, path: Path, kind: str) -> None:
 
 
 MADE = {"clinic": Made(60, clinic_study), "distilled": Made(40, distilled_study)}
+MADE |= {
+    "tuned_together": Made(90, fair_together.tuning_study, draws=2),
+    "fair_together": Made(85, fair_together.together_study, draws=3),
+}
 MADE |= {
     name: Made(25, write=partial(_save, kind=kind), place=f"adapters/{name}")
     for kind, name in STORED.items()

@@ -35,6 +35,7 @@ PROMPTS = (
     "a letter for every code",
 )
 DOCTORS, NOTES, SHOTS = 2, 5, 3  # in a draw, to write up for each, and letters shown of each
+ROWS = 192  # doctors to train on, each with a row of letters
 LETTER_TOKENS = 40  # room for a written letter
 
 
@@ -201,6 +202,34 @@ def write_letters(lm: LanguageModel, visits: Sequence[Visit], prompt: str) -> li
         prompts = [plain(task, shown, str(note)) for note in visit.notes]
         written += generate(lm, prompts, LETTER_TOKENS)
     return written
+
+
+# What is trained on
+
+
+def house_letters() -> list[Example]:
+    """Every training note with its letter in the clinic's own style."""
+    return [example(HOUSE, note) for note in load().notes["train"]]
+
+
+def by_doctor(seed: int) -> list[list[Example]]:
+    """Letters of `ROWS` invented doctors, `SHOTS` + 1 each."""
+    known, rng, rows = load().notes["train"], np.random.default_rng(seed), []
+    for _ in range(ROWS):
+        doctor = invent("train", rng)
+        picked = rng.choice(len(known), SHOTS + 1, replace=False)
+        rows.append([example(doctor, known[i]) for i in picked])
+    return rows
+
+
+def in_one_row(written: Sequence[Example]) -> Example:
+    """A doctor's letters one after the other, as in a prompt; all but the first note is learned."""
+    row = plain(TASK, written[:-1], written[-1].text, written[-1].label)
+    first, arrow = written[0].text, TASK.template.partition("{label}")[0].removeprefix("{text}")
+    return Example(first, row.removeprefix(first + arrow))
+
+
+# What stored letters keep
 
 
 def rules_kept(rows: pd.DataFrame) -> dict[str, np.ndarray]:

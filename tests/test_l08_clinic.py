@@ -41,7 +41,8 @@ def tiny(make_tiny):
 @pytest.fixture
 def quick(monkeypatch):
     """Trainings and letters of a few tokens; the codes are learned from eight notes."""
-    monkeypatch.setattr(clinic, "ROWS", 4)
+    for module in (clinic, letters):  # one draws so many doctors, the other tells it
+        monkeypatch.setattr(module, "ROWS", 4)
     monkeypatch.setattr(clinic, "UNLABELLED", 4)
     monkeypatch.setattr(clinic, "CHECKPOINTS", (0, 1, 2))
     monkeypatch.setattr(letters, "LETTER_TOKENS", 4)
