@@ -185,12 +185,12 @@ def tuning_study(lm: LanguageModel, draws: int, task: str, side: str) -> Study:
         drawn, dev = rows_of(given, shots, draw)
         if side == "prompt":
             return rows(show(lm, given, drawn, *setting.split(", ")), dev)
-        trained = train(lm, given, drawn, float(setting), STOPS, draw)
+        trained = train(lm, given, drawn, float(setting.removeprefix("rate ")), STOPS, draw)
         return [row for _, taught in trained for row in rows(taught, dev)]
 
     def settings(shots: int) -> list[str]:
         if side == "weights":
-            return [f"{rate:g}" for rate in RATES]
+            return [f"rate {rate:g}" for rate in RATES]  # a bare number is read back as another
         return [", ".join(pair) for pair in product(FORMS, CHOICES if shots else CHOICES[:1])]
 
     cells = [
