@@ -386,8 +386,8 @@ def plot_rates(losses: Mapping[str, Sequence[float]]) -> None:
         losses,
         "training step",
         "loss (nats per counted token)",
-        f"From a loss of {began:.1f} to "
-        + ", ".join(f"{values[-1]:.1f} at {rate}" for rate, values in losses.items()),
+        f"From {began:.1f} in eight steps to "
+        + ", ".join(f"{values[-1]:.1f}" for values in losses.values()),
         f"From a loss of {began:.1f}: {', '.join(ends)}.",
     )
 
