@@ -386,8 +386,8 @@ def plot_rates(losses: Mapping[str, Sequence[float]]) -> None:
         losses,
         "training step",
         "loss (nats per counted token)",
-        f"Eight steps from a loss of {began:.1f}: "
-        + ", ".join(f"{rate} to {values[-1]:.1f}" for rate, values in losses.items()),
+        f"From {began:.1f} in eight steps to "
+        + ", ".join(f"{values[-1]:.1f}" for values in losses.values()),
         f"From a loss of {began:.1f}: {', '.join(ends)}.",
     )
 
@@ -526,8 +526,8 @@ WHY = {
 }
 
 
-def record(**verdicts: tuple[str, str]) -> pd.DataFrame:
-    """Record for each claim a verdict and what was measured; returns the lesson's scoreboard."""
+def record(**verdicts: tuple[str, str]) -> None:
+    """Record for each claim a verdict and what was measured, and print them."""
     for claim, (verdict, measured) in verdicts.items():
         claims.record_verdict(claim, LESSON, measured, verdict, WHY[claim])
-    return claims.scoreboard(LESSON)
+        print(f"{claim} {verdict}: {measured}. {WHY[claim]}")
