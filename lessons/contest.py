@@ -7,7 +7,7 @@ for either. Development draws take training rows only; of these the last `DEV` a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -74,11 +74,17 @@ def rows_of(task: Task, shots: int, seed: int) -> tuple[list[Example], list[Exam
 # The prompt
 
 
-def put(lm: LanguageModel, task: Task, form: str) -> tuple[Task, prompts.Style]:
+def put(
+    lm: LanguageModel,
+    task: Task,
+    form: str,
+    instructions: Mapping[str, str] = INSTRUCTION,
+    lists: Mapping[str, str] = LIST,
+) -> tuple[Task, prompts.Style]:
     """The task as a form puts it, and the style that writes it; a chat begins with the list."""
-    instruction = "" if form == "bare" else INSTRUCTION[task.name]
+    instruction = "" if form == "bare" else instructions[task.name]
     if form in ("list", "chat"):
-        instruction += "\n" + LIST[task.name]
+        instruction += "\n" + lists[task.name]
     if form == "chat":
         return replace(task, instruction=instruction), prompts.chat(lm.tokenizer)
     return replace(task, instruction=instruction and instruction + "\n\n"), prompts.plain

@@ -136,13 +136,8 @@ def faulty(task: Task, fault: str) -> prompts.Style:
 
 
 def put(lm: LanguageModel, task: Task, form: str) -> tuple[Task, prompts.Style]:
-    """The task as `contest.put` would put it, with the words of this module's tasks."""
-    instruction = "" if form == "bare" else INSTRUCTION[task.name]
-    if form in ("list", "chat"):
-        instruction += "\n" + LIST[task.name]
-    if form == "chat":
-        return replace(task, instruction=instruction), prompts.chat(lm.tokenizer)
-    return replace(task, instruction=instruction and instruction + "\n\n"), prompts.plain
+    """The task as `contest.put` puts it, with the words of this module's tasks."""
+    return contest.put(lm, task, form, INSTRUCTION, LIST)
 
 
 def chooser(lm: LanguageModel, task: Task, choice: str) -> Callable | None:

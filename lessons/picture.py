@@ -124,7 +124,7 @@ def _jobs(axis: Axes) -> None:
 
 
 def _together(axis: Axes) -> None:
-    _box(axis, LEFT + 0.9, 5.15, 2.2, 0.5, BOTH, "both at once")
+    _box(axis, LEFT + 0.9, 5.4, 2.2, 0.45, BOTH, "both at once")
 
 
 def _heads(axis: Axes) -> None:
