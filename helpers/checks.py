@@ -92,7 +92,7 @@ def _outcome(build: Build, piece: Callable, lm: object) -> np.ndarray | str:
 def _alike(one: np.ndarray | str, other: np.ndarray | str) -> bool:
     if isinstance(one, str) or isinstance(other, str):
         return isinstance(one, str) and isinstance(other, str) and one == other
-    numbers = {np.dtype(part.dtype).kind for part in (one, other)} <= set("biuf")
+    numbers = {part.dtype.kind for part in (one, other)} <= set("biuf")
     same_form = numbers and one.shape == other.shape
     return same_form and np.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True)
 

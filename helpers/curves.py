@@ -71,6 +71,11 @@ WAYS = {
     "full": Way("full", trained=ALL, recipe=FULL),
 }
 BASELINES = {"majority": "majority", "tfidf": "TF-IDF", "probe": "linear probe"}
+BASELINES |= {"characters": "TF-IDF, characters"}
+COUNTED = {  # what a classifier counts: words and pairs of them, or pieces of words
+    "tfidf": {"ngram_range": (1, 2)},
+    "characters": {"analyzer": "char_wb", "ngram_range": (2, 4)},
+}
 TAUGHT_BY = ("majority", *WAYS, "tfidf", "probe")
 CLOSED_ONLY = ("tfidf", "probe")  # they choose among labels that they have seen
 UNTAUGHT = ("zero-shot",)  # the same for every draw and every number of examples
@@ -168,8 +173,8 @@ def _baseline(lm, task, name: str, drawn: Sequence[Example], queries) -> Outcome
     from sklearn.preprocessing import StandardScaler
 
     regression = LogisticRegression(max_iter=1000)
-    if name == "tfidf":
-        counts = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    if name in COUNTED:
+        counts = TfidfVectorizer(sublinear_tf=True, **COUNTED[name])
         learner, known, asked = make_pipeline(counts, regression), texts(drawn), queries
     else:
         states = [[hidden_state(lm, task, t) for t in part] for part in (texts(drawn), queries)]

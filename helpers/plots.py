@@ -15,15 +15,15 @@ from matplotlib.ticker import MaxNLocator
 from helpers.compare import Interval
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+WEIGHTS, PROMPT, BOTH, *OTHER_COLOURS = COLOURS
 MARKERS = "osD^vP*"
 GREY = "#767676"
 WAY_COLOURS = {  # the first whose words occur in a line's name
-    "#009E73": ("both", "together", "combin"),
+    BOTH: ("both", "together", "combin"),
     GREY: ("zero-shot", "untaught", "majority", "TF-IDF", "probe", "base", "known", "regular"),
-    "#0072B2": ("weights", "lora", "fine-tun", "adapter", "full", "trained"),
-    "#D55E00": ("prompt", "in-context", "shown", "retrieved", "demonstration"),
+    WEIGHTS: ("weights", "lora", "fine-tun", "adapter", "full", "trained"),
+    PROMPT: ("prompt", "in-context", "shown", "retrieved", "demonstration"),
 }
-OTHER_COLOURS = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHED = {"linestyle": "--", "linewidth": 1}
 STYLE = {
     "axes.spines.top": False,
@@ -191,12 +191,12 @@ def _bars(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> No
 
 
 def _rows(axis, lines: Mapping[str, Mapping[object, Interval]], form: str) -> None:
-    names = list(next(iter(lines.values())))
+    names, look = list(next(iter(lines.values()))), looks(lines)
     for i, (name, values) in enumerate(lines.items()):
         mean, reach = _split([values[place] for place in names])
         shift = (i - (len(lines) - 1) / 2) / (len(lines) + 1)
         places = np.arange(len(names))[::-1] - shift
-        style = looks(lines)[name] | {"linestyle": "", "capsize": 3}
+        style = look[name] | {"linestyle": "", "capsize": 3}
         axis.errorbar(mean, places, xerr=reach, label=name, **style)
     axis.set_yticks(range(len(names))[::-1], names)
 

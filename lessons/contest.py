@@ -9,7 +9,7 @@ for either. Development draws take training rows only; of these the last `DEV` a
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import islice, pairwise, product
 
 import numpy as np
 import pandas as pd
@@ -30,11 +30,15 @@ FORMS = ("bare", "instruction", "list", "chat")
 CHOICES = ("shared", "like words", "like states")  # which demonstrations a query gets
 RATES, STOPS, HORIZON = (3e-4, 1e-3, 2e-3), (2, 4, 8, 16), 16
 ROOM = 32  # tokens kept free for the answer
-READOUTS = ("plain", "calibrated")
+READOUTS, RECIPES = ("plain", "calibrated"), ("default", "tuned")
 INSTRUCTION = {
     "support_tickets": "Each message was written to a shop by a customer. Say what it is about.",
     "reviews": "Say whether the writer of each review is content with the product.",
     "verbs": "Write the past tense of each verb.",
+    "category": "Say what kind of thing each word names.",
+    "past_tense": "Write the past tense of each verb.",
+    "plurals": "Write the plural of each noun.",
+    "capitals": "Write the capital of each country.",
 }
 LIST = {
     "support_tickets": """The topics are:
@@ -78,11 +82,10 @@ def put(
     lm: LanguageModel,
     task: Task,
     form: str,
-    instructions: Mapping[str, str] = INSTRUCTION,
     lists: Mapping[str, str] = LIST,
 ) -> tuple[Task, prompts.Style]:
     """The task as a form puts it, and the style that writes it; a chat begins with the list."""
-    instruction = "" if form == "bare" else instructions[task.name]
+    instruction = "" if form == "bare" else INSTRUCTION[task.name]
     if form in ("list", "chat"):
         instruction += "\n" + lists[task.name]
     if form == "chat":
@@ -145,13 +148,26 @@ def train(
     tuned = finetune.with_adapter(lm, recipe.rank, seed)
     level = finetune.rise_and_fall(len(plan))
     steps = finetune.train_adapter(tuned, plan, rate, level)
-    each, tokens, wall, processor = math.ceil(len(drawn) / recipe.batch), 0, 0.0, 0.0
-    for before, stop in zip((0, *stops), stops, strict=False):
-        with Clock() as clock, in_bfloat16(tuned.model, finetune.rounds(lm)):
-            tokens += sum(next(steps)["tokens"] for _ in range((stop - before) * each))
-        wall, processor = wall + clock.wall, processor + clock.processor
+    each = math.ceil(len(drawn) / recipe.batch)
+    stages = in_stages(lm, tuned, steps, [stop * each for stop in stops])
+    for stop, spent in zip(stops, stages, strict=True):
         way = Way(f"rate {rate:g}, {stop} passes", trained=None)
-        yield stop, Taught(way, tuned, task, [], prompts.plain, tokens, wall, processor)
+        yield stop, Taught(way, tuned, task, [], prompts.plain, *spent)
+
+
+def in_stages(
+    lm: LanguageModel, tuned: LanguageModel, steps: Iterator[dict], stops: Sequence[int]
+) -> Iterator[tuple[int, float, float]]:
+    """Take the steps of a training of `tuned`, and stop for a look after each number of them.
+
+    Yields the tokens, wall and processor seconds so far.
+    """
+    tokens, wall, processor = 0, 0.0, 0.0
+    for before, stop in pairwise((0, *stops)):
+        with Clock() as clock, in_bfloat16(tuned.model, finetune.rounds(lm)):
+            tokens += sum(record["tokens"] for record in islice(steps, stop - before))
+        wall, processor = wall + clock.wall, processor + clock.processor
+        yield tokens, wall, processor
 
 
 # What is asked
@@ -173,6 +189,29 @@ def right(task: Task, scores: np.ndarray, asked: Sequence[Example], readout: str
     return [answer == row.label for answer, row in zip(said, asked, strict=True)]
 
 
+def readout_rows(taught: Taught, asked: Sequence[Example]) -> list[dict]:
+    """How a way answers: a row for each readout that its task has."""
+    return [
+        {"way": taught.way.label, "readout": name} | compare.scored(bits)
+        for name, bits in scored(taught, asked).items()
+    ]
+
+
+def answered(taught: Taught, asked: Sequence[Example], others: Sequence[Example]) -> dict:
+    """A row with what is right by the plain readout, or written where the task has no labels.
+
+    `others` are training texts that are not shown; their log-probabilities follow those of the
+    questions.
+    """
+    about = {"setting": taught.way.label}
+    if not taught.task.labels:
+        return about | {"scores": ""} | compare.scored(scored(taught, asked)["written"])
+    before = taught.task, taught.demonstrations, texts([*asked, *others]), taught.style
+    scores = log_softmax(scoring.score_labels(taught.lm, *before), 1)
+    bits = right(taught.task, scores[: len(asked)], asked, "plain")
+    return about | {"scores": as_text(scores)} | compare.scored(bits)
+
+
 # Tuning
 
 
@@ -181,11 +220,7 @@ def tuning_study(lm: LanguageModel, draws: int, task: str, side: str) -> Study:
     given = load(task)
 
     def rows(taught: Taught, dev: Sequence[Example]) -> list[dict]:
-        about = {"way": taught.way.label, "processor": taught.processor}
-        by_readout = scored(taught, dev)
-        return [
-            about | {"readout": name} | compare.scored(bits) for name, bits in by_readout.items()
-        ]
+        return [row | {"processor": taught.processor} for row in readout_rows(taught, dev)]
 
     def work(shots: int, draw: int, setting: str) -> list[dict]:
         drawn, dev = rows_of(given, shots, draw)
@@ -243,23 +278,14 @@ def curves_study(lm: LanguageModel, draws: int, task: str) -> Study:
     asked = given.held_out
 
     def work(shots: int, draw: int, arm: str) -> list[dict]:
-        drawn, others = balanced_order(given.train, given.labels, draw), []
+        drawn = balanced_order(given.train, given.labels, draw)
         if arm in WITH_LABELS + WITHOUT_LABELS:
             said = baseline(lm, given, arm, drawn[:shots], texts(asked))
             bits = [answer == row.label for answer, row in zip(said, asked, strict=True)]
             return [{"way": arm, "setting": "", "scores": ""} | compare.scored(bits)]
         taught = taught_as(lm, given, drawn[:shots], arm, draw)
-        about = {"way": arm, "setting": taught.way.label}
         spent = {"tokens": taught.tokens, "processor": taught.processor}
-        if not given.labels:
-            return [
-                about | {"scores": ""} | compare.scored(scored(taught, asked)["written"]) | spent
-            ]
-        others = drawn[-DEV:]
-        before = taught.task, taught.demonstrations, texts([*asked, *others]), taught.style
-        scores = log_softmax(scoring.score_labels(taught.lm, *before), 1)
-        bits = right(given, scores[: len(asked)], asked, "plain")
-        return [about | {"scores": as_text(scores)} | compare.scored(bits) | spent]
+        return [{"way": arm} | answered(taught, asked, drawn[-DEV:]) | spent]
 
     settled = settled_by(given, asked) | {"calibration": DEV if given.labels else 0}
     numbers = ["shots", "draw", "value"]
@@ -311,16 +337,7 @@ def baseline(
     if name == "nearest known":
         near = prompts.nearest(drawn, 1)
         return [near(query)[0].label for query in queries]
-    if name == "TF-IDF, characters":
-        from sklearn.feature_extraction.text import TfidfVectorizer
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-
-        pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
-        learner = make_pipeline(pieces, LogisticRegression(max_iter=1000))
-        learner.fit(texts(drawn), [row.label for row in drawn])
-        return learner.predict(queries).tolist()
-    known = {"TF-IDF, words": "tfidf", "probe": "probe"}[name]
+    known = {"TF-IDF, words": "tfidf", "TF-IDF, characters": "characters"}.get(name, name)
     return curves.outcomes(lm, task, known, drawn, queries)[0].answers
 
 

@@ -6,37 +6,30 @@ and the tuned recipe.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from helpers import compare
 from helpers.data import DATA
-from lessons import contest
+from lessons import contest, fair_together, fair_uses, misled
+from lessons.contest import RECIPES
+from lessons.verdict import contrast
 
 LARGEST, MIDDLE, FEW, FEWEST = 256, 128, 32, 8  # labelled examples
-RECIPES = ("default", "tuned")
 LEVELS = {"support_tickets": "support_tickets", "reviews": "reviews", "verbs": "past_tense"}
-
-
-def row(
-    claim: str, level: str, readout: str, recipe: str, gap: np.ndarray, part: int = 0
-) -> dict[str, object]:
-    """A contrast with its interval, in the form that `decide` takes."""
-    mean, low, high = compare.interval(gap)
-    under = {"level": level, "readout": readout, "recipe": recipe}
-    number = {"mean": mean, "low": low, "high": high, "draws": len(gap)}
-    return {"claim": claim, "part": part} | under | number
 
 
 def measured() -> pd.DataFrame:
     """The contrasts of all results that are stored so far."""
-    rows = []
-    for name, level in LEVELS.items():
-        if (DATA / "results" / f"fair_{name}.csv").exists():
-            read = contest.readings(compare.stored(f"fair_{name}"), contest.load(name))
-            rows += of_curves(read, level)
-    return pd.DataFrame(rows)
+    stored = [name for name in SOURCES if (DATA / "results" / f"{name}.csv").exists()]
+    return pd.DataFrame([row for name in stored for row in SOURCES[name](compare.stored(name))])
+
+
+def of_task(name: str, rows: pd.DataFrame) -> Iterator[dict]:
+    """The contrasts of one task's curves, from the rows that are stored."""
+    return of_curves(contest.readings(rows, contest.load(name)), LEVELS[name])
 
 
 def of_curves(readings: pd.DataFrame, level: str) -> Iterator[dict]:
@@ -49,17 +42,25 @@ def of_curves(readings: pd.DataFrame, level: str) -> Iterator[dict]:
             def right(side: str, shots: int, rows=rows, recipe=recipe) -> np.ndarray:
                 return compare.right(rows, arm=f"{side}, {recipe}", shots=shots).astype(float)
 
-            under = level, readout, recipe
+            def row(claim: str, gap: np.ndarray, under=(level, readout, recipe)) -> dict:
+                return contrast(claim, *under, compare.interval(gap), len(gap))
+
             weights, prompt = (
                 {n: right(side, n) for n in (FEWEST, FEW, MIDDLE, LARGEST)}
                 for side in ("weights", "prompt")
             )
             leads = {n: weights[n] - prompt[n] for n in weights}
             if level != "reviews":
-                yield row("F2", *under, weights[MIDDLE] - right("prompt", 0))
+                yield row("F2", weights[MIDDLE] - right("prompt", 0))
             if level != "past_tense":
-                yield row("F4", *under, weights[LARGEST])
+                yield row("F4", weights[LARGEST])
             if level == "support_tickets":
-                yield row("I7", *under, leads[LARGEST])
-            yield row("F7", *under, weights[LARGEST] - weights[FEW])
-            yield row("K2", *under, leads[LARGEST] - leads[FEWEST])
+                yield row("I7", leads[LARGEST])
+            yield row("F7", weights[LARGEST] - weights[FEW])
+            yield row("K2", leads[LARGEST] - leads[FEWEST])
+
+
+SOURCES = {f"fair_{name}": partial(of_task, name) for name in LEVELS}
+SOURCES |= {f"fair_{name}": of_use for name, of_use in fair_uses.CONTRASTS.items()}
+SOURCES |= {"misled_faults": misled.of_faults, "misled_shuffled": misled.of_shuffled}
+SOURCES |= {"fair_together": fair_together.of_together}

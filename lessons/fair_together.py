@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,11 +26,11 @@ from helpers.prompts import plain
 from helpers.scoring import generate
 from helpers.study import Study, digest
 from lessons import codes, letters
-from lessons.contest import DEVELOPMENT, RATES
+from lessons.contest import DEVELOPMENT, RATES, RECIPES, in_stages
 from lessons.letters import DOCTORS, NOTES, SHOTS, TASK, Visit
+from lessons.verdict import contrast
 
 TRAININGS = ("codes only", "one house style", "many styles with demonstrations")
-RECIPES = ("default", "tuned")
 RATE, STEPS = 1.5e-3, 48  # by default; the rate falls to 0 over these steps
 STOPS, HORIZON = (12, 24, 48, 96), 96  # tried: the rate falls to 0 over the horizon
 TEXTS = 16  # in a step
@@ -86,10 +86,7 @@ def train(
         cuts = range(0, len(order) - size + 1, size)  # whole steps only, so that all are as large
         plan += [(0, [encoded[i] for i in order[cut : cut + size]]) for cut in cuts]
     steps = finetune.train_adapter(tuned, plan[:horizon], rate, lambda step: 1 - step / horizon)
-    for before, stop in pairwise((0, *stops)):
-        with adapters.in_bfloat16(tuned.model, finetune.rounds(lm)):
-            for _ in range(stop - before):
-                next(steps)
+    for stop, _ in zip(stops, in_stages(lm, tuned, steps, stops), strict=True):
         yield stop, tuned
 
 
@@ -265,7 +262,6 @@ def of_together(rows: pd.DataFrame) -> Iterator[dict]:
         gaps += [("C2", 1, both["style"] - shown["style"])]
         gaps += [("C2", 2, both["style"] - alone["style"])]
         gaps += [("C2", 3, both["codes"] - alone["codes"])]
-        under = {"level": way, "readout": "written", "recipe": recipe}
         for claim, part, gap in gaps:
-            number = student(gap, letter)._asdict()
-            yield {"claim": claim, "part": part} | under | number | {"draws": len(gap)}
+            number = student(gap, letter)
+            yield contrast(claim, way, "written", recipe, number, len(gap), part)

@@ -20,16 +20,17 @@ from helpers import compare, prompts
 from helpers.compare import ANSWERS, Interval
 from helpers.cost import Clock
 from helpers.curves import NEIGHBOURS
-from helpers.data import DATA, Example, Task, balanced_order, load_rows
+from helpers.data import Example, Task, balanced_order, load_rows
 from helpers.model import LanguageModel
 from helpers.scoring import Demonstrations, next_tokens
 from helpers.study import Study, digest
 from helpers.teaching import ANSWER_TOKENS, LORA, Taught, Way, ask, passes, teach
 from lessons import codes, contest, letters, replies, styles
+from lessons.contest import RECIPES
 from lessons.styles import KEPT, part
+from lessons.verdict import contrast
 
 FORMS = ("bare", "instruction", "chat", "chat with instruction")
-RECIPES = ("default", "tuned")
 FEW = ("shared", "like words", "like states")  # which demonstrations a query gets
 NOTHING = ("none",)
 LINES = "codebook line retrieved"
@@ -432,19 +433,9 @@ def taught_as(
 # The contrasts
 
 
-def measured() -> pd.DataFrame:
-    """The contrasts of all results that are stored so far: rows for `verdict.decide`."""
-    rows = []
-    for name, contrasts in CONTRASTS.items():
-        if (DATA / "results" / f"fair_{name}.csv").exists():
-            rows += contrasts(compare.stored(f"fair_{name}"))
-    return pd.DataFrame(rows)
-
-
 def row(claim: str, level: str, recipe: str, number: Interval, draws: int, part: int = 0) -> dict:
-    """A contrast of written texts, in the form that `decide` takes."""
-    under = {"level": level, "readout": "written", "recipe": recipe}
-    return {"claim": claim, "part": part} | under | number._asdict() | {"draws": draws}
+    """A contrast of written texts."""
+    return contrast(claim, level, "written", recipe, number, draws, part)
 
 
 def of_replies(rows: pd.DataFrame) -> Iterator[dict]:

@@ -14,10 +14,11 @@ from tqdm.auto import tqdm
 from helpers import checks, compare, plots
 from helpers.data import Example, Task, load_task, texts
 from helpers.model import LanguageModel
-from helpers.prompts import Style, chat, count_tokens, nearest, plain
+from helpers.prompts import Style, count_tokens, nearest, plain
 from helpers.scoring import answer, batch_calibration, next_tokens, predict, score_labels
 from helpers.widgets import Panel, bars, explorer, label_shares
 from lessons import contest
+from lessons.contest import INSTRUCTION
 
 # Pieces that learners build
 
@@ -191,12 +192,6 @@ CALIBRATE = checks.Build(
 # Asking
 
 
-INSTRUCTION = contest.INSTRUCTION | {
-    "category": "Say what kind of thing each word names.",
-    "past_tense": "Write the past tense of each verb.",
-    "plurals": "Write the plural of each noun.",
-    "capitals": "Write the capital of each country.",
-}
 LIST = contest.LIST | {
     "category": """The kinds are:
 animal: a creature that lives
@@ -221,12 +216,8 @@ def forms(lm: LanguageModel, task: Task) -> dict[str, tuple[Task, Style]]:
     Each is the task as it is put, and the style that writes it. The chat begins with the list; a
     model without a chat form is asked the other three ways.
     """
-    full = INSTRUCTION[task.name] + "\n" + LIST[task.name]
-    ways = {"bare": (task, plain), "instruction": (told(task), plain)}
-    ways["list"] = told(task, full), plain
-    if lm.tokenizer.chat_template:
-        ways["chat"] = replace(task, instruction=full), chat(lm.tokenizer)
-    return ways
+    names = contest.FORMS if lm.tokenizer.chat_template else contest.FORMS[:-1]
+    return {form: contest.put(lm, task, form, LIST) for form in names}
 
 
 def some_of_each(task: Task, each: int) -> list[Example]:

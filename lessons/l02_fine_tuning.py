@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape
 from math import inf
 from pathlib import Path
@@ -224,52 +225,27 @@ def train_step(model, batch, optimizer):
     return total
 
 
-def _summing(model, batch, optimizer):
+def _faulty_step(mistake: str, model, batch, optimizer) -> float:
+    """`train_step` with a mistake put in on purpose."""
+
+    def finish() -> None:
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        if mistake != "gradients stay":
+            optimizer.zero_grad()
+
     total = 0.0
     for example in batch:
-        loss = loss_of(model, example)
-        loss.backward()
+        if mistake == "zero in between":
+            optimizer.zero_grad()
+        loss = loss_of(model, example) / (1 if mistake == "sum" else len(batch))
         total += loss.item()
-    return _finish(model, optimizer, total)
-
-
-def _finish(model, optimizer, total: float, forget: bool = True) -> float:
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    if forget:
-        optimizer.zero_grad()
-    return total
-
-
-def _keeping(model, batch, optimizer):
-    total = 0.0
-    for example in batch:
-        loss = loss_of(model, example) / len(batch)
-        loss.backward()
-        total += loss.item()
-    return _finish(model, optimizer, total, forget=False)
-
-
-def _idle(model, batch, optimizer):
-    return sum(loss_of(model, example).item() / len(batch) for example in batch)
-
-
-def _last(model, batch, optimizer):
-    total = 0.0
-    for example in batch:
-        optimizer.zero_grad()
-        loss = loss_of(model, example) / len(batch)
-        loss.backward()
-        total += loss.item()
-    return _finish(model, optimizer, total)
-
-
-def _hasty(model, batch, optimizer):
-    total = 0.0
-    for example in batch:
-        loss = loss_of(model, example) / len(batch)
-        loss.backward()
-        total += _finish(model, optimizer, loss.item())
+        if mistake != "idle":
+            loss.backward()
+        if mistake == "step for each":
+            finish()
+    if mistake not in ("idle", "step for each"):
+        finish()
     return total
 
 
@@ -304,12 +280,20 @@ STEP = checks.Build(
     truth=_step_truth,
     praise="three steps of yours have the losses of the course's own training.",
     mistakes={
-        "divide each ticket's loss by len(batch), so that a step follows the mean.": _summing,
-        "the gradients of earlier steps stay: end with optimizer.zero_grad().": _keeping,
+        "divide each ticket's loss by len(batch), so that a step follows the mean.": partial(
+            _faulty_step, mean=False
+        ),
+        "the gradients of earlier steps stay: end with optimizer.zero_grad().": partial(
+            _faulty_step, keep=True
+        ),
         "no weight moves: it takes loss.backward(), then optimizer.step(), and only then "
-        "optimizer.zero_grad().": _idle,
-        "gradients are thrown away between the tickets: zero_grad comes after the step.": _last,
-        "that is a step for each ticket: take optimizer.step() out of the loop.": _hasty,
+        "optimizer.zero_grad().": partial(_faulty_step, "idle"),
+        "gradients are thrown away between the tickets: zero_grad comes after the step.": partial(
+            _faulty_step, between=True
+        ),
+        "that is a step for each ticket: take optimizer.step() out of the loop.": partial(
+            _faulty_step, hasty=True
+        ),
     },
 )
 

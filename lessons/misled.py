@@ -12,7 +12,6 @@ from itertools import cycle, product
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 
 from helpers import compare, curves, prompts, scoring
 from helpers.cost import Clock
@@ -20,7 +19,9 @@ from helpers.data import DataError, Example, Task, balanced_order, texts
 from helpers.model import LanguageModel
 from helpers.study import Study, digest, questions, settled_by
 from helpers.teaching import Taught, Way
-from lessons import contest, contrasts
+from lessons import contest
+from lessons.contest import INSTRUCTION, RECIPES
+from lessons.verdict import contrast
 
 # How the demonstrations are written where the fault is in the template.
 FAULTY = {
@@ -75,12 +76,6 @@ DEFAULT = {"faults": "bare, first 8", "shuffled": "bare, as drawn"}
 TRIED = {
     "faults": [", ".join(pair) for pair in product(FORMS, CHOICES)],
     "shuffled": [", ".join(pair) for pair in product(contest.FORMS, ORDERS)],
-}
-INSTRUCTION = contest.INSTRUCTION | {
-    "category": "Say what kind of thing each word names.",
-    "past_tense": contest.INSTRUCTION["verbs"],
-    "plurals": "Write the plural of each noun.",
-    "capitals": "Write the capital of each country.",
 }
 LIST = contest.LIST | {
     "category": """The kinds are:
@@ -137,7 +132,7 @@ def faulty(task: Task, fault: str) -> prompts.Style:
 
 def put(lm: LanguageModel, task: Task, form: str) -> tuple[Task, prompts.Style]:
     """The task as `contest.put` puts it, with the words of this module's tasks."""
-    return contest.put(lm, task, form, INSTRUCTION, LIST)
+    return contest.put(lm, task, form, LIST)
 
 
 def chooser(lm: LanguageModel, task: Task, choice: str) -> Callable | None:
@@ -186,27 +181,8 @@ def shuffled(pairs: Sequence[Example], seed: int) -> list[Example]:
 
 
 def answered(taught: Taught, asked: Sequence[Example], others: Sequence[Example]) -> dict:
-    """A row with what is right by the plain readout, or written where the task has no labels.
-
-    `others` are training texts that are not shown; their log-probabilities follow those of the
-    questions.
-    """
-    about = {"way": "prompt", "setting": taught.way.label}
-    if not taught.task.labels:
-        return about | {"scores": ""} | compare.scored(contest.scored(taught, asked)["written"])
-    before = taught.task, taught.demonstrations, texts([*asked, *others]), taught.style
-    scores = log_softmax(scoring.score_labels(taught.lm, *before), 1)
-    bits = contest.right(taught.task, scores[: len(asked)], asked, "plain")
-    return about | {"scores": contest.as_text(scores)} | compare.scored(bits)
-
-
-def tried(taught: Taught, dev: Sequence[Example]) -> list[dict]:
-    """How a setting does on development rows: a row for each readout."""
-    by_readout = contest.scored(taught, dev)
-    return [
-        {"way": taught.way.label, "readout": name} | compare.scored(bits)
-        for name, bits in by_readout.items()
-    ]
+    """A row of a prompt, as `contest.answered` makes it."""
+    return {"way": "prompt"} | contest.answered(taught, asked, others)
 
 
 def chosen(kind: str, **of: str) -> str:
@@ -251,7 +227,7 @@ def faults_tuning(lm: LanguageModel, draws: int) -> Study:
     def work(task: str, fault: str, draw: int, setting: str) -> list[dict]:
         given = contest.load(task)
         pool, dev = drawn_of(given, POOL, draw, DEV["faults"])
-        return tried(with_fault(lm, given, pool, fault, setting), dev)
+        return contest.readout_rows(with_fault(lm, given, pool, fault, setting), dev)
 
     seeds = contest.DEVELOPMENT[:draws]
     order = product(TASKS, FAULTS, seeds, TRIED["faults"])
@@ -282,12 +258,14 @@ def of_faults(rows: pd.DataFrame) -> Iterator[dict]:
     """I8 from the rows of `faults_study`: clean minus faulty, at every fault on every task."""
     for name in rows["task"].unique():
         read = contest.readings(compare.where(rows, task=name), contest.load(name))
-        for readout, recipe in product(contest.READOUTS, contrasts.RECIPES):
+        for readout, recipe in product(contest.READOUTS, RECIPES):
             under = {"readout": readout, "recipe": recipe}
             clean = compare.right(read, fault="clean", **under).astype(float)
             for fault, said in CLAIMED.items():
                 gap = clean - compare.right(read, fault=fault, **under)
-                yield contrasts.row("I8", f"{said} on {name}", readout, recipe, gap)
+                number = compare.interval(gap)
+                level = f"{said} on {name}"
+                yield contrast("I8", level, readout, recipe, number, len(gap))
 
 
 # Shuffled pairs
@@ -304,7 +282,9 @@ def shuffled_tuning(lm: LanguageModel, draws: int) -> Study:
     def work(task: str, pairs: str, draw: int, setting: str) -> list[dict]:
         given = contest.load(task)
         drawn, dev = drawn_of(given, SHOWN, draw, DEV["shuffled"])
-        return tried(with_pairs(lm, given, pairs_of(drawn, pairs, draw), setting), dev)
+        return contest.readout_rows(
+            with_pairs(lm, given, pairs_of(drawn, pairs, draw), setting), dev
+        )
 
     seeds = contest.DEVELOPMENT[:draws]
     order = product(PAIRS, ("right", "shuffled"), seeds, TRIED["shuffled"])
@@ -338,12 +318,13 @@ def of_shuffled(rows: pd.DataFrame) -> Iterator[dict]:
         task = contest.load(name)
         read = contest.readings(compare.where(rows, task=name), task)
         readouts = contest.READOUTS if task.labels else ("written",)
-        for readout, recipe in product(readouts, contrasts.RECIPES):
+        for readout, recipe in product(readouts, RECIPES):
             right, other = (
                 compare.right(read, pairs=pairs, readout=readout, recipe=recipe).astype(float)
                 for pairs in ("right", "shuffled")
             )
-            yield contrasts.row("I2", name, readout, recipe, right - other)
+            number = compare.interval(right - other)
+            yield contrast("I2", name, readout, recipe, number, len(right))
 
 
 # Retrieval and length

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
 from helpers import plots
+from helpers.plots import BOTH, PROMPT, WEIGHTS
 
-PROMPT, WEIGHTS, BOTH, GREY = "#D55E00", "#0072B2", "#009E73", "0.55"
+GREY = "0.55"
 LAYERS, TOKENS = 4, 8  # drawn; the model has thirty layers
 LEFT, BASE, STEP = 2.2, 1.6, 0.8  # where the lowest layer begins, and how far apart layers are
 ADDED = (  # by lesson: the part of the drawing that is new, and what it says

@@ -57,7 +57,7 @@ def batches(
         yield batch
 
 
-def steps_of(lm: LanguageModel, source: Iterator, most: int, rate: float) -> Iterator[dict]:
+def train(lm: LanguageModel, source: Iterator, most: int, rate: float) -> Iterator[dict]:
     """Train the adapter of `lm` in place, at a constant rate, on at most so many batches."""
     plan = [(0, next(source)) for _ in range(most)]
     yield from finetune.train_adapter(lm, plan, rate, lambda step: 1.0)
@@ -77,7 +77,7 @@ def learn_update(
 ) -> int:
     """Train in place until the new answer is likeliest and written; returns the steps it took."""
     lines = facts.statements([fact]), facts.statements(others)
-    training = steps_of(lm, batches(lm, *lines, replay, rng), MOST_STEPS, LORA.rate)
+    training = train(lm, batches(lm, *lines, replay, rng), MOST_STEPS, LORA.rate)
     steps = 0
     for _ in training:
         steps += 1
@@ -136,7 +136,7 @@ def learned(lm: LanguageModel, rate: float, replay: float, seed: int) -> list[di
     lines = facts.statements(known)
     encoded = finetune.encode_examples(lm, facts.TASK, lines)
     source = batches(tuned, lines, [], replay, rng)
-    for step, _ in enumerate(steps_of(tuned, source, LIMIT, rate), 1):
+    for step, _ in enumerate(train(tuned, source, LIMIT, rate), 1):
         if step % 4 == 0:
             counted = [finetune.token_losses(tuned, line)[line.start - 1 :] for line in encoded]
             losses.append(float(np.concatenate(counted).mean()))

@@ -84,6 +84,14 @@ class Verdict(NamedTuple):
     needed: float = 0.0
 
 
+def contrast(
+    claim: str, level: str, readout: str, recipe: str, number: Interval, draws: int, part: int = 0
+) -> dict[str, object]:
+    """A measured contrast in the form that `decide` takes."""
+    under = dict(zip(UNDER, (level, readout, recipe), strict=True))
+    return {"claim": claim, "part": part} | under | number._asdict() | {"draws": draws}
+
+
 def parts(text: str) -> list[Part]:
     """Read the column `parts`, such as "not behind -0.10; ratio 10"."""
     pairs = [part.rsplit(" ", 1) for part in text.split("; ")]

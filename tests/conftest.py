@@ -101,4 +101,10 @@ def tiny_models(make_tiny):
     return {kind: make_tiny(kind) for kind in ("llama", "gpt2", "qwen2")}
 
 
+@pytest.fixture
+def tiny(make_tiny):
+    """A tiny random model that reads long prompts; a file with other needs has its own."""
+    return make_tiny("llama", max_position_embeddings=8192)
+
+
 # --- End of the language models for the unit tests -----------------------------------------------

@@ -200,7 +200,7 @@ def test_a_training_that_diverges_is_a_result_that_says_so(tiny, monkeypatch):
 # The study
 
 
-NAMES = {name: (label,) for name, label in curves.BASELINES.items()}
+NAMES = {name: (label,) for name, label in curves.BASELINES.items() if name in TAUGHT_BY}
 NAMES |= {name: (way.label,) for name, way in curves.WAYS.items()}
 NAMES |= {name: (name, f"{name}, calibrated") for name in ("zero-shot", "in-context")}
 

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def tiny(make_tiny):
-    return make_tiny("llama", max_position_embeddings=8192)
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Trainings of four steps and letters of a few tokens; the codes are learned from 16 notes."""
     monkeypatch.setattr(letters, "ROWS", 4)

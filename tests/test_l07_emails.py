@@ -23,11 +23,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
-def tiny(make_tiny):
-    return make_tiny("llama", max_position_embeddings=8192)
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """A training of one pass, and few tokens to write."""
     monkeypatch.setattr(styles, "passes", lambda *_: 1)

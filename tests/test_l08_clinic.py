@@ -34,11 +34,6 @@ LETTER = "Hello Ames: warm drinks - I found a dry cough. (Holt)"
 
 
 @pytest.fixture
-def tiny(make_tiny):
-    return make_tiny("llama", max_position_embeddings=8192)
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Trainings and letters of a few tokens; the codes are learned from eight notes."""
     for module in (clinic, letters):  # one draws so many doctors, the other tells it

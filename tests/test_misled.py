@@ -20,11 +20,6 @@ CATEGORY = load_task("category")
 TICKETS = contest.load("support_tickets")
 
 
-@pytest.fixture(scope="module")
-def tiny(make_tiny):
-    return make_tiny("llama", max_position_embeddings=8192)
-
-
 @pytest.fixture
 def few(monkeypatch):
     """Tasks of a few questions, and two settings to try."""

@@ -25,11 +25,6 @@ REPLY = "Hello Mara, the kettle of order 41872 is late. Next step: we trace it. 
 
 
 @pytest.fixture
-def tiny(make_tiny):
-    return make_tiny("llama", max_position_embeddings=8192)
-
-
-@pytest.fixture
 def few(monkeypatch):
     """A desk with four held-out tickets, and replies of a few tokens."""
     monkeypatch.setattr(replies, "REPLY_TOKENS", 3)

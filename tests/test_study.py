@@ -17,6 +17,7 @@ from helpers.curves import settings
 from helpers.data import DATA, DataError, Example, Task
 from helpers.study import Store, settled_by
 from lessons import __main__ as command_line
+from lessons import contrasts
 from lessons.__main__ import results
 
 ASKED = [Example("cow", "animal"), Example("fig", "fruit"), Example("hen", "animal")]
@@ -294,6 +295,10 @@ def test_every_stored_table_is_made_by_the_command_and_no_other():
 
 # Cells without rows: 256 messages do not fit the context, and reading many was timed once.
 WITHOUT = {"support_tickets": 10, "reviews": 10, "costs_prefill": 18}
+
+
+def test_contrasts_come_from_results_that_the_command_makes():
+    assert set(contrasts.SOURCES) <= set(MADE)
 
 
 CARRIED_OUT = [n for n, made in MADE.items() if made.study and n not in UNFINISHED]
