@@ -18,7 +18,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 WEIGHTS, PROMPT, BOTH, *OTHER_COLOURS = COLOURS
 MARKERS = "osD^vP*"
 GREY = "#767676"
-WAY_COLOURS = {  # the first whose words occur in a line's name
+WAY_COLOURS = {  # the one whose word comes first in a line's name
     BOTH: ("both", "together", "combin"),
     GREY: ("zero-shot", "untaught", "majority", "TF-IDF", "probe", "base", "known", "regular"),
     WEIGHTS: ("weights", "lora", "fine-tun", "adapter", "full", "trained"),
@@ -143,8 +143,9 @@ def looks(names: Iterable[str]) -> dict[str, dict]:
     """
     found, others = {}, iter(OTHER_COLOURS * 3)
     for marker, name in zip(MARKERS * 3, names, strict=False):
-        fitting = (c for c, words in WAY_COLOURS.items() if any(word in name for word in words))
-        colour = next(fitting, None) or next(others)
+        at = {name.find(word): c for c, words in WAY_COLOURS.items() for word in words}
+        first = min(place for place in [*at, len(name)] if place >= 0)
+        colour = at.get(first) or next(others)
         before = sum(look["color"] == colour for look in found.values())
         style = ("-", "--", ":", "-.")[before % 4]
         found[name] = {"color": colour, "marker": marker, "linestyle": style}

@@ -212,6 +212,7 @@ def test_a_way_has_one_colour_in_every_figure():
     colours = [look["color"] for look in found.values()]
     assert colours[1] == colours[2] == picture.WEIGHTS and colours[0] == picture.PROMPT
     assert colours[3] == picture.BOTH and colours[4] == plots.GREY
+    assert plots.looks(["weights, both ways round"]).popitem()[1]["color"] == picture.WEIGHTS
     assert len(set(colours[5:] + colours[:1] + colours[1:5])) == 6
     assert found["weights"]["linestyle"] != found["lora"]["linestyle"]
     assert len({look["marker"] for look in found.values()}) == len(names)
