@@ -17,6 +17,9 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from tools import screen
+
+ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS = 1200
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -29,7 +32,8 @@ class NotebookError(RuntimeError):
 def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
-    It runs without anybody's predictions, and the verdicts that it records are stored too.
+    It runs without anybody's predictions; the verdicts that it records are stored too, and what
+    slides and the web edition show (`tools/screen.py`).
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
@@ -44,6 +48,9 @@ def execute(file: Path) -> str:
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     alone = os.environ | {"COURSE_RECORDS": scratch.name}
     with scratch, client.setup_kernel(env=alone):
+        recording = "import sys; sys.path.insert(0, {!r}); from tools import screen; {}"
+        install = f"screen.install({file.stem!r}, {scratch.name!r})"
+        client.kc.execute(recording.format(str(ROOT), install), silent=True, store_history=False)
         for number, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
@@ -53,14 +60,16 @@ def execute(file: Path) -> str:
                     "mend it; the stored notebook is unchanged."
                 ) from error
             memory = max(memory, peak_memory(client.km.provisioner.pid))
+        seconds = time.monotonic() - started - screen.seconds_spent(Path(scratch.name))
         verdicts = recorded(Path(scratch.name))
+        results = file.parent.parent / "data" / "results"
+        screen.keep(file.stem, Path(scratch.name), results / "screen")
     tidy(notebook)
-    results = file.parent.parent / "data" / "results"
     _replace(file, nbformat.writes(notebook).encode() + b"\n")
     if picture := picture_of(notebook):
         _replace(results / f"{file.stem}.png", picture)
     keep_verdicts(results / "verdicts.csv", file.stem, verdicts)
-    return f"{file.name}: {time.monotonic() - started:.0f} s, peak memory {memory / 1e9:.2f} GB"
+    return f"{file.name}: {seconds:.0f} s, peak memory {memory / 1e9:.2f} GB"
 
 
 def _tells(output: nbformat.NotebookNode) -> bool:
