@@ -314,7 +314,7 @@ def choose_port(wanted):
 
 def test(options):
     """the same set-up and the test tools, then every test; arguments after -- go to pytest"""
-    set_up([REQUIREMENTS, TEST_REQUIREMENTS])
+    set_up([REQUIREMENTS, TEST_REQUIREMENTS, WEB_REQUIREMENTS])
     if not find_chromium():
         say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
     failed, any_test = [], False
@@ -451,9 +451,9 @@ def parse(arguments):
     added[lab].add_argument("--no-browser", action="store_true", help="only print the address")
     added[lab].add_argument("--port", type=int, help="default: the first free one from 8888")
     for name, (about, needs) in AUTHORS.items():
-        command = commands.add_parser(name, help=about, add_help=False)
-        command.add_argument("words", nargs=argparse.REMAINDER)
-        command.set_defaults(run=author, command=name, needs=needs, pytest=[])
+        commands.add_parser(name, help=about)
+        if arguments[0] == name:  # its options are for tools/ to understand
+            return argparse.Namespace(run=author, command=name, words=arguments[1:], needs=needs)
     options = parser.parse_args(arguments)
     if pytest and options.run is not test:
         parser.error("only `test` takes arguments after --")

@@ -37,20 +37,14 @@ def execute(file: Path) -> str:
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_SECONDS,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": str(file.parent)}},
-    )
+    settings = {"timeout": CELL_SECONDS, "kernel_name": "python3", "record_timing": False}
+    place = {"metadata": {"path": str(file.parent)}}
+    client = NotebookClient(notebook, resources=place, **settings)
     started, memory = time.monotonic(), 0
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     alone = os.environ | {"COURSE_RECORDS": scratch.name}
     with scratch, client.setup_kernel(env=alone):
-        recording = "import sys; sys.path.insert(0, {!r}); from tools import screen; {}"
-        install = f"screen.install({file.stem!r}, {scratch.name!r})"
-        client.kc.execute(recording.format(str(ROOT), install), silent=True, store_history=False)
+        _record_for_screen(client, file.stem, Path(scratch.name))
         for number, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
@@ -70,6 +64,12 @@ def execute(file: Path) -> str:
         _replace(results / f"{file.stem}.png", picture)
     keep_verdicts(results / "verdicts.csv", file.stem, verdicts)
     return f"{file.name}: {seconds:.0f} s, peak memory {memory / 1e9:.2f} GB"
+
+
+def _record_for_screen(client: NotebookClient, lesson: str, folder: Path) -> None:
+    install = f"screen.install({lesson!r}, {folder.as_posix()!r})"
+    path = f"import sys; sys.path.insert(0, {ROOT.as_posix()!r})"
+    client.kc.execute(f"{path}; from tools import screen; {install}", silent=True)
 
 
 def _tells(output: nbformat.NotebookNode) -> bool:

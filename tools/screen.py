@@ -79,10 +79,10 @@ def seconds_spent(folder: Path) -> float:
 
 def keep(lesson: str, folder: Path, screen: Path = SCREEN) -> None:
     """Put what was recorded in `folder` in the place of what was stored of the lesson before."""
-    screen.mkdir(parents=True, exist_ok=True)
     for old in screen.glob(f"{lesson}[_.]*"):
         old.unlink()
     for new in folder.glob(f"{lesson}[_.]*"):
+        screen.mkdir(parents=True, exist_ok=True)
         shutil.copy(new, screen / new.name)
 
 

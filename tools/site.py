@@ -103,7 +103,7 @@ def _as_html(output: nbformat.NotebookNode, waiting: list[dict]) -> nbformat.Not
     """A figure with its text for screen readers, an explorer with its views; others unchanged."""
     data = output.get("data", {})
     if "image/png" in data:
-        alt = html.escape(output.metadata.get("image/png", {}).get("alt", ""), quote=True)
+        alt = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
         return _html(f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">')
     shown = output_text(output).strip()
     found = next((stored for stored in waiting if stored["sentence"] == shown), None)
@@ -118,9 +118,11 @@ def quiz(lesson: int) -> str:
 
 
 def _question(row: dict, name: str) -> str:
+    radio = (
+        f'<label><input type="radio" name="{name}" data-right="{{}}" data-why="{{}}"> {{}}</label>'
+    )
     options = "".join(
-        f'<label><input type="radio" name="{name}" data-right="{option["right"]}" '
-        f'data-why="{html.escape(option["why"], quote=True)}"> {html.escape(option["text"])}</label>'
+        radio.format(option["right"], html.escape(option["why"]), html.escape(option["text"]))
         for option in row["options"]
     )
     legend = html.escape(row["question"])
