@@ -22,7 +22,7 @@ from tools.programs import find_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(web.__file__).parent
-PAGES = ("glossary", "method", "performance")  # of docs/
+PAGES = ("glossary", "method", "performance", "faults")  # of docs/
 BADGES = re.compile(r"^\[!\[Open in Colab\].*\n?", re.M)
 QUIZ = re.compile(r"quiz\.show\((\d+)\)")
 
