@@ -3,10 +3,13 @@
 Pages are opened from disk in a headless Chromium that finds no network.
 """
 
+import functools
 import io
 import json
 import math
 import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -16,7 +19,7 @@ from notebook_tools import LESSONS, ROOT, read
 from playwright.sync_api import sync_playwright
 
 from helpers import widgets
-from tools import screen, site, slides, web
+from tools import screen, site, slides, speed, web
 from tools.notebooks import code_cell, tags
 from tools.programs import find_chromium
 
@@ -188,6 +191,37 @@ def test_the_site_is_searched_answered_and_moved_from_disk(built_site, page):
     assert box.locator(".view").inner_html() not in ("", before)
     assert serious(page) == []
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+@pytest.fixture
+def served_site(built_site):
+    handler = functools.partial(QuietHandler, directory=built_site)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_model_answers_in_the_page_and_only_when_asked(browser, served_site):
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{served_site}/ask.html")
+    assert not any("model.gguf" in url for url in asked)
+    page.get_by_role("button", name="Load the model").click()
+    page.wait_for_selector("#ask-next:enabled", timeout=1000 * speed.limit(60))
+    page.get_by_role("button", name="What comes next?").click()
+    page.wait_for_selector("#ask-answer table", timeout=1000 * speed.limit(30))
+    token, share = page.locator("#ask-answer tr").first.locator("td").all_inner_texts()[:2]
+    assert token == '" Paris"' and float(share) == pytest.approx(0.77, abs=0.03)
+    assert all(url.startswith((served_site, "blob:", "data:")) for url in asked)
+    page.close()
 
 
 def test_without_npm_one_sentence_says_what_to_install(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import html
 import io
 import json
 import os
@@ -176,6 +177,19 @@ def output_text(output: nbformat.NotebookNode) -> str:
         return output.text
     data = output.get("data", {})
     return "\n".join(data[kind] for kind in data if kind.startswith("text/"))
+
+
+def html_output(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("display_data", data={"text/html": text})
+
+
+def with_text(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A figure as HTML with its text for screen readers, which converters drop."""
+    image = output.get("data", {}).get("image/png")
+    if image is None:
+        return output
+    alt = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
+    return html_output(f'<img alt="{alt}" src="data:image/png;base64,{image.strip()}">')
 
 
 def code_cell(source: str, tag: str = "") -> nbformat.NotebookNode:

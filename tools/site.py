@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_output
 
+from helpers import default_model
 from tools import screen, web
-from tools.notebooks import output_text, tags
+from tools.notebooks import html_output, output_text, tags, with_text
 from tools.programs import find_chromium
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,19 +35,29 @@ def write(out: Path) -> Path:
     source = out / "source"
     shutil.rmtree(source, ignore_errors=True)
     (source / "lessons").mkdir(parents=True)
-    static = source / "_static"
-    web.copy_package("mathjax", ["es5/tex-svg.js"], static / "mathjax")
-    for name in ("course.js", "course.css"):
-        shutil.copy(HERE / name, static / name)
-    shutil.copy(ROOT / "data" / "results" / "01_in_context_learning.png", static / "first.png")
-    shutil.copy(HERE / "conf.py", source / "conf.py")
-    shutil.copy(HERE / "index.md", source / "index.md")
+    for name in ("conf.py", "index.md", "ask.md"):
+        shutil.copy(HERE / name, source / name)
     for name in PAGES:
         shutil.copy(ROOT / "docs" / f"{name}.md", source / f"{name}.md")
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         page = for_web(nbformat.read(file, as_version=4), file.stem)
         nbformat.write(page, source / "lessons" / file.name)
+    _static(source / "_static")
     return _build("html", source, out / "html") / "index.html"
+
+
+def _static(folder: Path) -> None:
+    """What pages load besides their own text: scripts, a picture, the model and what runs it."""
+    web.copy_package("mathjax", ["es5/tex-svg.js"], folder / "mathjax")
+    runner = web.package("@wllama/wllama") / "esm"
+    (folder / "wllama").mkdir()
+    for file in ("index.min.js", "wasm/wllama.wasm"):
+        shutil.copy(runner / file, folder / "wllama")
+    for name in ("course.js", "course.css", "ask.js"):
+        shutil.copy(HERE / name, folder / name)
+    shutil.copy(ROOT / "data" / "results" / "01_in_context_learning.png", folder / "first.png")
+    default_model.prepare()
+    shutil.copy(default_model.cache_folder() / default_model.GGUF, folder / "model.gguf")
 
 
 def _build(kind: str, source: Path, out: Path) -> Path:
@@ -88,26 +98,18 @@ def for_web(notebook: nbformat.NotebookNode, lesson: str) -> nbformat.NotebookNo
             continue
         asked = QUIZ.search(cell.source)
         if asked:
-            cell.outputs = [_html(quiz(int(asked[1])))]
+            cell.outputs = [html_output(quiz(int(asked[1])))]
         if asked or "plumbing" in tags(cell):
             cell.metadata.tags = [*tags(cell), "hide-input"]
-        cell.outputs = [_as_html(output, waiting) for output in cell.outputs]
+        cell.outputs = [_alive(output, waiting) for output in cell.outputs]
     return page
 
 
-def _html(text: str) -> nbformat.NotebookNode:
-    return new_output("display_data", data={"text/html": text})
-
-
-def _as_html(output: nbformat.NotebookNode, waiting: list[dict]) -> nbformat.NotebookNode:
-    """A figure with its text for screen readers, an explorer with its views; others unchanged."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        alt = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
-        return _html(f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">')
+def _alive(output: nbformat.NotebookNode, waiting: list[dict]) -> nbformat.NotebookNode:
+    """An explorer with its stored views, a figure with its text; other outputs unchanged."""
     shown = output_text(output).strip()
     found = next((stored for stored in waiting if stored["sentence"] == shown), None)
-    return _html(explorer(found)) if found else output
+    return html_output(explorer(found)) if found else with_text(output)
 
 
 def quiz(lesson: int) -> str:

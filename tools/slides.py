@@ -17,7 +17,7 @@ from nbformat.v4 import new_markdown_cell
 from traitlets.config import Config
 
 from tools import screen, web
-from tools.notebooks import DETAILS, output_text, tags
+from tools.notebooks import DETAILS, output_text, tags, with_text
 
 HERE = Path(__file__).parent / "web"
 LINES = 14  # of code or output that fit beside nothing else
@@ -102,7 +102,7 @@ def paragraphs(text: str) -> list[str]:
     announces it."""
     parts, fenced = [], False
     for block in re.split(r"\n\s*\n", text.strip()):
-        belongs = fenced or re.match(r"\s*([-*|$]|\d+\.|```)", block)
+        belongs = fenced or re.match(r"\s*([-*] |\||\$\$|\d+\.|```)", block)
         if parts and belongs and not parts[-1].startswith("#"):
             parts[-1] += f"\n\n{block}"
         elif block.strip():
@@ -114,10 +114,11 @@ def paragraphs(text: str) -> list[str]:
 def _of_code(cell: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """A slide with the code and what it shows; long outputs have a slide of their own."""
     cell.outputs = [output for output in cell.outputs if _worth_showing(output)]
+    drawn = any("image/png" in output.get("data", {}) for output in cell.outputs)
+    cell.outputs = [with_text(output) for output in cell.outputs]
     if "plumbing" in tags(cell):
         return [_typed(cell, "subslide")] if cell.outputs else []
     long = sum(output_text(output).count("\n") + 1 for output in cell.outputs)
-    drawn = any("image/png" in output.get("data", {}) for output in cell.outputs)
     if cell.outputs and (drawn or long + cell.source.count("\n") + 1 > LINES):
         shown = copy.deepcopy(cell)
         shown.id = f"{cell.id}-shown"

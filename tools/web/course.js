@@ -45,6 +45,12 @@ function first(stored, chosen, choices) {
 }
 
 document.addEventListener("DOMContentLoaded", () => {
+  const state = document.getElementById("ask-state");
+  if (state && location.protocol === "file:") {
+    state.textContent =
+      "A browser loads the model only through a server: start python -m http.server in this folder.";
+    document.getElementById("ask-load").disabled = true;
+  }
   // The theme names these buttons otherwise than they read, which speech control cannot follow.
   const misnamed = "button.search-button-field, summary[aria-label='Toggle hidden content']";
   document.querySelectorAll(misnamed).forEach((part) => part.removeAttribute("aria-label"));
