@@ -67,6 +67,7 @@ AUTHORS = {  # the commands of tools/: what each does, and which packages it nee
     "execute": ("run notebooks in order and store their outputs", [REQUIREMENTS]),
     "slides": ("make slides of the lessons, in build/slides", [REQUIREMENTS]),
     "editions": ("make notebooks for students and instructors", [REQUIREMENTS]),
+    "translate": ("take the prose out for translators, and put it in again", [REQUIREMENTS]),
     "site": ("make the web edition, in build/site", [REQUIREMENTS, WEB_REQUIREMENTS]),
     "badges": ("list the links that do not lead to this repository", []),
 }

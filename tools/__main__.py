@@ -48,6 +48,23 @@ def editions(options: argparse.Namespace) -> int:
     return 0
 
 
+def translate(options: argparse.Namespace) -> int:
+    """take the prose out for translators, and write the lessons in that language as far as it is"""
+    import nbformat
+
+    from tools import translations
+
+    out = options.out or BUILD / "translations" / options.language
+    out.mkdir(parents=True, exist_ok=True)
+    for file in chosen(options.names):
+        notebook = nbformat.read(file, as_version=4)
+        print(translations.extract(notebook, file.stem, options.language))
+        nbformat.write(
+            translations.translated(notebook, file.stem, options.language), out / file.name
+        )
+    return 0
+
+
 def site(options: argparse.Namespace) -> int:
     """make the web edition, which needs no kernel and no network; with --pdf, one file to print"""
     from tools import site as pages
@@ -75,13 +92,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Carry one command out and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (execute, slides, editions, site, badges):
+    for command in (execute, slides, editions, translate, site, badges):
         added = commands.add_parser(command.__name__, help=command.__doc__)
         added.set_defaults(run=command, names=[])
-        if command in (execute, slides, editions):
+        if command in (execute, slides, editions, translate):
             added.add_argument("names", nargs="*", metavar="NN", help="how the names start")
-        if command in (slides, editions, site):
+        if command in (slides, editions, translate, site):
             added.add_argument("--out", type=Path, help="a folder (default: in build)")
+        if command is translate:
+            added.add_argument("--language", default="de", help="such as de or pt_BR (default: de)")
         if command is site:
             added.add_argument("--pdf", action="store_true", help="also one PDF; needs Chromium")
         if command is badges:
