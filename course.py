@@ -63,12 +63,13 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "course.json"  # what was completed; "unfinished" while an installation runs
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
+WEB = [REQUIREMENTS, WEB_REQUIREMENTS]
 AUTHORS = {  # the commands of tools/: what each does, and which packages it needs
     "execute": ("run notebooks in order and store their outputs", [REQUIREMENTS]),
     "slides": ("make slides of the lessons, in build/slides", [REQUIREMENTS]),
     "editions": ("make notebooks for students and instructors", [REQUIREMENTS]),
-    "translate": ("take the prose out for translators, and put it in again", [REQUIREMENTS]),
-    "site": ("make the web edition, in build/site", [REQUIREMENTS, WEB_REQUIREMENTS]),
+    "translate": ("take the prose out for translators, and put it in again", WEB),
+    "site": ("make the web edition, in build/site", WEB),
     "badges": ("list the links that do not lead to this repository", []),
 }
 NO_TESTS = 5  # pytest's exit code where it has selected none
