@@ -26,6 +26,9 @@ class Panel(w.VBox):
     def __repr__(self) -> str:
         return self.sentence
 
+    def _repr_mimebundle_(self, **options: object) -> dict[str, str]:
+        return super()._repr_mimebundle_(**options) | {"text/plain": self.sentence}  # never cut
+
 
 def predict(question: str, options: Sequence[str]) -> Panel:
     """Ask for a guess before the measurement and record it as soon as it is chosen."""

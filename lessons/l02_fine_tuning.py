@@ -281,18 +281,18 @@ STEP = checks.Build(
     praise="three steps of yours have the losses of the course's own training.",
     mistakes={
         "divide each ticket's loss by len(batch), so that a step follows the mean.": partial(
-            _faulty_step, mean=False
+            _faulty_step, "sum"
         ),
         "the gradients of earlier steps stay: end with optimizer.zero_grad().": partial(
-            _faulty_step, keep=True
+            _faulty_step, "gradients stay"
         ),
         "no weight moves: it takes loss.backward(), then optimizer.step(), and only then "
         "optimizer.zero_grad().": partial(_faulty_step, "idle"),
         "gradients are thrown away between the tickets: zero_grad comes after the step.": partial(
-            _faulty_step, between=True
+            _faulty_step, "zero in between"
         ),
         "that is a step for each ticket: take optimizer.step() out of the loop.": partial(
-            _faulty_step, hasty=True
+            _faulty_step, "step for each"
         ),
     },
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lessons
-from helpers.checks import Build, built
+from helpers.checks import Build, _outcome, built
 
 MODULES = [module.name for module in iter_modules(lessons.__path__) if module.name[:1] == "l"]
 BUILDS = {
@@ -42,6 +42,8 @@ def test_each_mistake_has_its_diagnosis(name, text, lm, capsys):
     build = BUILDS[name]
     assert built(build, written(build.mistakes[text]), lm) is build.own
     assert capsys.readouterr().out.startswith(f"Not yet: {text} ")
+    outcome = _outcome(build, build.mistakes[text], lm)
+    assert "unexpected keyword" not in str(outcome), "our own slip, not a learner's"
 
 
 # How a piece is judged
