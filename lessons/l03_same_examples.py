@@ -1,24 +1,26 @@
-"""Lesson 3: the same examples taught in all ways, the explorer of comparisons, the checks.
+"""Lesson 3: what the learner builds, the same examples taught in all ways, explorer and checks.
 
-`python -m lessons support_tickets`, `reviews`, `verbs` and `verbs_long` make the stored results;
-`contest` says how those are made whose names begin with `tuned_` and `fair_`.
+`python -m lessons support_tickets`, `reviews` and `verbs` make the stored curves; `contest` says
+how those are made whose names begin with `tuned_` and `fair_`.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 
 import numpy as np
 import pandas as pd
 
-from helpers import checks, compare
+from helpers import checks, claims, compare, plots, study, teaching
 from helpers.curves import all_ways
-from helpers.data import DataError, load_task
+from helpers.data import DataError, Example, Task, balanced_order, load_task, texts
 from helpers.model import LanguageModel
+from helpers.scoring import score_labels
 from helpers.study import Made, Study
-from helpers.teaching import SEEN
 from helpers.widgets import Panel, explorer
 from lessons import contest
+from lessons.contest import READOUTS
 
 SHOTS = (8, 32, 128, 256)
 CHOOSING = ("majority", "zero-shot", "in-context", "lora", "tfidf", "probe")
@@ -32,14 +34,7 @@ def curves_study(lm: LanguageModel, draws: int, task: str) -> Study:
     return all_ways(lm, load_task(task), SHOTS, draws, ITEMS[task], BY_TASK[task])
 
 
-def long_study(lm: LanguageModel, draws: int) -> Study:
-    """256 verbs trained on in four passes instead of one."""
-    verbs = load_task("verbs")
-    return all_ways(lm, verbs, [256], draws, ITEMS["verbs"], ["lora"], seen=4 * SEEN)
-
-
 MADE = {task: Made(150, partial(curves_study, task=task)) for task in ITEMS}
-MADE |= {"verbs_long": Made(8, long_study, draws=3)}
 for task in contest.TASKS:
     MADE |= {
         f"tuned_{side}_{task}": Made(90, partial(contest.tuning_study, task=task, side=side), 2)
@@ -48,26 +43,368 @@ for task in contest.TASKS:
     MADE[f"fair_{task}"] = Made(200, partial(contest.curves_study, task=task))
 
 
+# What the learner builds: the split, the choice of a setting, the interval of a difference
+
+
+def fair_split(task: Task, shots: int, dev_size: int, seed: int) -> tuple[list, list]:
+    """The examples that are taught, and others of the training split that choose settings."""
+    order = balanced_order(task.train, task.labels, seed)
+    return order[:shots], order[-dev_size:]
+
+
+def _split_by(cut: Callable) -> Callable:
+    """`fair_split` that cuts the order into its two parts in another way."""
+
+    def piece(task, shots, dev_size, seed):
+        return cut(balanced_order(task.train, task.labels, seed), shots, dev_size)
+
+    return piece
+
+
+def _split_held_out(task, shots, dev_size, seed):
+    order = balanced_order(task.held_out, task.labels, seed)
+    return order[:shots], order[-dev_size:]
+
+
+def _places(split: Callable) -> list[int]:
+    """Where all that a small and a larger split hold stands in the data."""
+    task = load_task("support_tickets")
+    place = {example: i for i, example in enumerate([*task.train, *task.held_out])}
+    parts = (part for shots in (8, 32) for part in split(task, shots))
+    return [place[example] for part in parts for example in part]
+
+
+SPLIT = checks.Build(
+    own=fair_split,
+    trial=lambda piece, _: _places(lambda task, shots: piece(task, shots, contest.DEV, seed=100)),
+    truth=lambda _: _places(lambda task, shots: contest.rows_of(task, shots, seed=100)),
+    praise="so were the rows split on which the course chose its own settings.",
+    mistakes={
+        "that uses up the held-out questions, which nobody may see yet: order task.train.": (
+            _split_held_out
+        ),
+        "what is taught stands in the dev part too, where learning by heart would win.": _split_by(
+            lambda order, shots, dev_size: (order[:shots], order[:dev_size])
+        ),
+        "the dev part changes with the number of shots: take the end of the order.": _split_by(
+            lambda order, shots, dev_size: (order[:shots], order[shots : shots + dev_size])
+        ),
+        "a larger draw must begin with the smaller one: take the start of the order.": _split_by(
+            lambda order, shots, dev_size: (order[-dev_size - shots : -dev_size], order[-dev_size:])
+        ),
+        "the dev part has as many examples as dev_size says, not all that are left.": _split_by(
+            lambda order, shots, dev_size: (order[:shots], order[shots:])
+        ),
+    },
+)
+
+
+def choose(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each way's best setting on the dev part, among as many tries for each way."""
+    tries = table["way"].value_counts().min()
+    best = []
+    for way in table["way"].unique():
+        counted = table[table["way"] == way].head(tries)
+        best.append(counted.loc[counted["dev"].idxmax()])
+    return pd.DataFrame(best)
+
+
+def _chooser(best: Callable, tries: Callable = pd.Series.min) -> Callable:
+    """`choose` with other things in its blanks; `best` takes the tries that count, by way."""
+
+    def piece(table):
+        counted = table.groupby("way", sort=False).head(tries(table["way"].value_counts()))
+        return table.loc[best(counted.groupby("way", sort=False))]
+
+    return piece
+
+
+def tried(task: str, shots: int) -> pd.DataFrame:
+    """What the course tried for both ways on a task: way, setting, dev (share right)."""
+    rows = [
+        (side, setting, share)
+        for side in ("prompt", "weights")
+        for setting, share in contest.tried(task, side)[shots].items()
+    ]
+    return pd.DataFrame(rows, columns=["way", "setting", "dev"])
+
+
+def _tries() -> pd.DataFrame:
+    """What was tried on past tenses with 128 verbs, and one more try for one of the two ways.
+
+    What stands under `held_out` is made up: whoever chooses by it is found out.
+    """
+    table = tried("verbs", 128)
+    table.loc[len(table)] = "weights", "one more", 0.99
+    return table.assign(held_out=np.roll(table["dev"], 1))
+
+
+def _chosen_by_the_course(_) -> list[int]:
+    settings = list(_tries()["setting"])
+    return [settings.index(contest.chosen("verbs", side, 128)) for side in ("prompt", "weights")]
+
+
+CHOICE = checks.Build(
+    own=choose,
+    trial=lambda piece, _: list(piece(_tries()).index),
+    truth=_chosen_by_the_course,
+    praise="on past tenses it takes the settings that the course took.",
+    mistakes={
+        "one way may choose among more tries; luck alone then makes it look better.": _chooser(
+            lambda ways: ways["dev"].idxmax(), tries=pd.Series.max
+        ),
+        "that chooses by held_out: then the final test has been used up.": _chooser(
+            lambda ways: ways["held_out"].idxmax()
+        ),
+        "that is the last setting tried; take the one with the largest share.": _chooser(
+            lambda ways: [rows.index[-1] for _, rows in ways]
+        ),
+        "only one way has a setting; choose within each way.": _chooser(
+            lambda ways: [ways["dev"].idxmax().iloc[0]]
+        ),
+        "that is the worst setting of each way.": _chooser(lambda ways: ways["dev"].idxmin()),
+    },
+)
+
+
+def paired_interval(a: np.ndarray, b: np.ndarray, times: int = 2000) -> tuple[float, ...]:
+    """How much more often `a` is right than `b`, with its 95 % interval over draws and questions.
+
+    Both are booleans [draws, questions].
+    """
+    gap = a.astype(float) - b
+    rng, means = np.random.default_rng(0), []
+    draws, questions = gap.shape
+    for _ in range(times):
+        sample = gap[rng.choice(draws, draws)]
+        sample = sample[:, rng.choice(questions, questions)]
+        means.append(sample.mean())
+    return gap.mean(), *np.percentile(means, (2.5, 97.5))
+
+
+def _bounds(gap: np.ndarray, means: np.ndarray) -> list[float]:
+    return [gap.mean(), *np.percentile(means, (2.5, 97.5))]
+
+
+def _pair() -> tuple[np.ndarray, np.ndarray]:
+    """Two ways with the same lucky draws and the same hard questions, 6 draws of 30."""
+    rng = np.random.default_rng(0)
+    ease = rng.normal(0, 1.5, 30) + rng.normal(0, 0.8, (6, 1))
+    lead = rng.normal(0.8, 0.7, (6, 1))
+    return tuple(ease + add + rng.normal(0, 0.7, (6, 30)) > 0 for add in (lead, 0.0))
+
+
+def _only_questions(a, b):
+    gap = a.astype(float) - b
+    return _bounds(gap, compare.resample(gap.mean(0, keepdims=True)))
+
+
+def _only_draws(a, b):
+    gap = a.astype(float) - b
+    return _bounds(gap, compare.resample(gap.mean(1, keepdims=True)))
+
+
+def _unpaired(a, b):
+    gap = a.astype(float) - b
+    return _bounds(gap, compare.resample(a, seed=1) - compare.resample(b, seed=2))
+
+
+def _not_anew(a, b):
+    gap = a.astype(float) - b
+    return _bounds(gap, np.full(2, gap.mean()))
+
+
+def _too_early(a, b):
+    draws, questions = (a.mean(1) - b.mean(1)).shape
+    return draws, questions
+
+
+def _by_compare(_: object = None) -> list[float]:
+    """What `compare.difference` says of the pair."""
+    answers = zip("ab", _pair(), strict=True)
+    rows = [
+        {"way": way, "draw": draw} | compare.scored(right)
+        for way, table in answers
+        for draw, right in enumerate(table)
+    ]
+    return list(compare.difference(pd.DataFrame(rows), "a", "b")[:3])
+
+
+def _named(piece: Callable, _) -> Sequence[float]:
+    """The numbers of a piece; where only chance tells them from a known interval, that one's.
+
+    Whoever draws other random numbers gets bounds that differ by less than 0.02.
+    """
+    found = np.array(piece(*_pair()), dtype=float)
+    known = [wrong(*_pair()) for wrong in (_only_questions, _only_draws, _unpaired)]
+    known = [_by_compare(), *known]
+    far = [np.abs(found - numbers).max() for numbers in known]
+    return known[np.argmin(far)] if min(far) < 0.02 else found
+
+
+INTERVAL = checks.Build(
+    own=paired_interval,
+    trial=_named,
+    truth=_by_compare,
+    praise="your interval is that of compare.difference, but for chance.",
+    mistakes={
+        "the draws stay as they are: other examples to learn from are luck too.": _only_questions,
+        "the questions stay as they are: other questions are luck too.": _only_draws,
+        "not paired: subtract first, so that a lucky draw or an easy question helps both.": (
+            _unpaired
+        ),
+        "each new sample is the old one: choose with replacement.": _not_anew,
+        "the means come too early: keep a row for each draw, a column for each question.": (
+            _too_early
+        ),
+        "the sign is turned round: how much more often is a right than b?": (
+            lambda a, b: paired_interval(b, a)
+        ),
+        "numpy does not subtract true from true: begin with a.astype(float).": lambda a, b: a - b,
+    },
+)
+
+
+# The stored curves, in this lesson's words
+
+OLD_NAMES = {
+    "in-context": "prompt",
+    "in-context, calibrated": "prompt, calibrated",
+    "in-context, nearest": "prompt, nearest",
+    "lora": "weights",
+    "linear probe": "probe",
+}
+FAIR_NAMES = {
+    "prompt, tuned": "prompt",
+    "weights, tuned": "weights",
+    "full": "full fine-tuning",
+    "TF-IDF, words": "TF-IDF",
+}
+DRAWN = (  # what the figure shows, where a result holds it
+    "prompt",
+    "prompt, calibrated",
+    "weights",
+    "weights, calibrated",
+    "zero-shot",
+    "zero-shot, calibrated",
+    "TF-IDF",
+    "probe",
+)
+
+
+def curves_of(name: str) -> pd.DataFrame:
+    """A stored result's rows, its ways named as in this lesson; `setting` says what each took.
+
+    Takes the name of a default curve, such as "verbs", or of a tuned one, such as "fair_verbs".
+    """
+    rows = compare.stored(name)
+    if name.startswith("fair_"):
+        return _tuned_curves(rows, contest.load(name.removeprefix("fair_")))
+    recipe = teaching.LORA
+    settings = {
+        "in-context": lambda n: "bare",
+        "lora": lambda n: f"rate {recipe.rate:g}, passes {teaching.passes(n)}",
+    }
+    taken = [settings.get(row.way, lambda n: "")(row.shots) for row in rows.itertuples()]
+    return rows.assign(setting=taken, way=rows["way"].replace(OLD_NAMES))
+
+
+def _tuned_curves(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The tuned ways of a fair result by both readouts of its labels; baselines once."""
+    readings = contest.readings(rows, task)
+    first = readings["readout"].iloc[0]
+    tuned = readings["arm"].isin(["prompt, tuned", "weights, tuned"])
+    kept = (tuned & readings["readout"].isin([first, "calibrated"])) | (
+        (readings["readout"] == first) & ~readings["arm"].str.endswith((", default", ", tuned"))
+    )
+    chosen = readings[kept]
+    ways = chosen["arm"].replace(FAIR_NAMES).where(chosen["shots"] > 0, "zero-shot")
+    readout = np.where(chosen["readout"] == "calibrated", ", calibrated", "")
+    return chosen.assign(way=ways + readout)
+
+
+def questions_of(name: str) -> list[Example]:
+    """The held-out questions of a stored curve, in its order."""
+    if name.startswith("fair_"):
+        return list(contest.load(name.removeprefix("fair_")).held_out)
+    return study.questions(load_task(name), ITEMS[name])
+
+
+def allowed(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What the prompt and the weights were given in each job, by number of examples."""
+    rows = {
+        (job, way): compare.where(table, way=way).groupby("shots")["setting"].first()
+        for job, table in curves.items()
+        for way in ("prompt", "weights")
+    }
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def rival(rows: pd.DataFrame) -> str:
+    """The prompt's harder readout: calibrated, where the job has labels."""
+    return "prompt, calibrated" if "prompt, calibrated" in set(rows["way"]) else "prompt"
+
+
 def curve_of(rows: pd.DataFrame, way: str) -> dict[int, compare.Interval]:
     """The accuracy of a way at each number of examples; what is not taught has one, at 0."""
     sizes = sorted(set(compare.where(rows, way=way)["shots"]))
     return {n: compare.interval(compare.right(rows, way=way, shots=n)) for n in sizes}
 
 
-def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """The mean measured cost of each way and number of examples.
+def drawn(ways: set[str]) -> list[str]:
+    """Of a result's ways those that the figure shows; what is not taught by its harder readout."""
+    weaker = {"zero-shot"} if "zero-shot, calibrated" in ways else set()
+    return [way for way in DRAWN if way in ways - weaker]
 
-    Seconds per query are with the demonstrations that queries share read once.
-    """
-    measured = rows.assign(
-        seconds_to_teach=rows["teach_seconds"],
-        seconds_per_query=rows["ask_seconds"] / rows["right"].str.len(),
-        tokens_to_teach=rows["taught_tokens"],
-        tokens_per_query=rows["prefix_tokens"] + rows["query_tokens"],
-        kilobytes_kept=rows["stored_bytes"] / 1e3,
+
+def draw(curves: Mapping[str, pd.DataFrame], shots: int = 32) -> None:
+    """The curves of every job, a panel each; the title compares both ways at one size."""
+    lines = {
+        job: {way: curve_of(rows, way) for way in drawn(set(rows["way"]))}
+        for job, rows in curves.items()
+    }
+    pairs = {
+        job: [lines[job][way][shots].mean for way in (rival(rows), "weights")]
+        for job, rows in curves.items()
+    }
+    short = ", ".join(f"{job} {p:.2f} and {w:.2f}" for job, (p, w) in pairs.items())
+    told = ", ".join(f"{job} {p:.2f} against {w:.2f}" for job, (p, w) in pairs.items())
+    plots.whiskers(
+        lines,
+        f"Right with {shots} examples, prompt and weights: {short}",
+        f"With {shots} examples, the prompt (calibrated where there are labels) against the "
+        f"weights: {told}, means over all draws.",
+        x="labelled examples",
+        y="accuracy on held-out questions",
+        form="curves",
     )
-    columns = [name for name in measured if name not in rows]
-    return measured.groupby(["way", "shots"], sort=False)[columns].mean()
+
+
+def overtakes(rows: pd.DataFrame, a: str, b: str) -> str:
+    """In words, from how many examples on `a` is ahead of `b`, with the 95 % interval."""
+    sizes = sorted(set(compare.where(rows, way=a)["shots"]) & set(rows["shots"]) - {0})
+
+    def place(n: float) -> str:
+        return f"later than {sizes[-1]}" if n == math.inf else f"{max(n, sizes[0]):.0f}"
+
+    at, low, high = contest.crossing(rows, a, b)
+    start = f"{a} ahead of {b} from {place(at)} examples on"
+    if at == math.inf:
+        start = f"{a} not ahead of {b} by {sizes[-1]} examples"
+    spread = f"95 %: {place(low)} to {place(high)}"
+    return f"{start} ({'so in nearly every new sample' if low == high else spread})"
+
+
+def labels(examples: Sequence[Example]) -> np.ndarray:
+    """The right answers."""
+    return np.array([example.label for example in examples])
+
+
+def answers(taught: teaching.Taught, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+    """The label that a taught way chooses for each text, by each readout."""
+    before = taught.task, taught.demonstrations, texts(examples), taught.style
+    scores = score_labels(taught.lm, *before)
+    return {name: np.array(teaching.read_out(taught.task, scores, name)) for name in READOUTS}
 
 
 # Explorer and checks
@@ -80,6 +417,9 @@ def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
         names = list(dict.fromkeys(results[task]["way"]))
         return sorted(names, key=lambda name: name != first)
 
+    def sizes(task: str) -> list[int]:
+        return sorted(set(results[task]["shots"]) - {0})
+
     def show(task: str, way: str, against: str, examples: int) -> str:
         rows = results[task]
         try:
@@ -90,13 +430,17 @@ def comparison_explorer(results: Mapping[str, pd.DataFrame]) -> Panel:
         head = f"<p><b>{escape(way)}</b> minus <b>{escape(against)}</b>: {escape(str(gap))}, "
         return f"{head}worst {gap.worst:+.2f}</p><table>{dots}</table>"
 
+    first = next(iter(results))
+    way, against, examples = ways(first, "weights")[0], ways(first, "prompt")[0], sizes(first)[0]
+    gap = compare.difference(results[first], way, against, shots=examples)
     return explorer(
         show,
-        "An explorer of comparisons, in a live notebook.",
+        f"An explorer of comparisons, in a live notebook. It begins with {first}, {examples} "
+        f"examples, {way} minus {against}: {gap}.",
         task=list(results),
-        way=lambda task: ways(task, "lora"),
-        against=lambda task: ways(task, "in-context"),
-        examples=lambda task: sorted(set(results[task]["shots"]) - {0}),
+        way=lambda task: ways(task, "weights"),
+        against=lambda task: ways(task, "prompt"),
+        examples=sizes,
     )
 
 
@@ -106,8 +450,9 @@ def _accuracies(rows: pd.DataFrame, way: str, shots: int) -> np.ndarray:
 
 
 def _dots(name: str, accuracies: Sequence[float]) -> str:
-    """One dot for each draw on a line from 0 to 1."""
-    dot = "position:absolute;top:3px;width:8px;height:8px;border-radius:4px;background:#0072B2"
+    """One dot for each draw on a line from 0 to 1, in the way's colour."""
+    colour = plots.looks([name])[name]["color"]
+    dot = f"position:absolute;top:3px;width:8px;height:8px;border-radius:4px;background:{colour}"
     dots = "".join(
         f"<span title='{value:.2f}' style='{dot};opacity:.6;left:{300 * value:.0f}px'></span>"
         for value in accuracies
@@ -119,33 +464,116 @@ def _dots(name: str, accuracies: Sequence[float]) -> str:
     )
 
 
-def check_wins(results: pd.DataFrame, a: str, b: str, shots: int, count: int | None) -> None:
-    """Check in how many draws way `a` is right more often than `b`."""
-    truth = compare.difference(results, a, b, shots=shots)
-    losses, tied = truth.draws - truth.wins - truth.ties, truth.wins + truth.ties
-    mistakes = {f"that is how often {b} is ahead; turn the comparison round.": losses}
-    checks.judge(
-        count,
-        truth.wins,
-        f"{a} is ahead in {truth.wins} of {truth.draws} draws.",
-        "{answer} is not the number of draws in which " + f"{a} is ahead.",
-        mistakes | ({"a tie is not a win.": tied} if truth.ties else {}),
-    )
-
-
-def check_mean_difference(
-    results: pd.DataFrame, a: str, b: str, shots: int, difference: float | None
+def check_own_messages(
+    task: Task,
+    seen: Sequence[Example],
+    ask: Callable[[str, Sequence[Example]], Sequence[str]],
+    messages: Sequence[tuple[str, str]] | None,
 ) -> None:
-    """Check the mean paired difference of way `a` minus `b`, worked out by hand."""
-    truth = compare.difference(results, a, b, shots=shots)
-    total = truth.mean * len(compare.right(results, way=a, shots=shots).ravel())
-    checks.judge(
-        difference,
-        truth.mean,
-        f"{truth}.",
-        "{answer:.4f} is not the mean difference.",
-        {
-            f"the sign is wrong: take {b} away from {a}.": -truth.mean,
-            "take the mean over draws and questions, not the sum.": (total, total / truth.draws),
-        },
-    )
+    """Check learners' own messages, one for each topic at least, and ask both ways.
+
+    `ask(way, examples)` gives the answers of "prompt" or "weights"; `seen` may not be asked.
+    """
+    problem, praise = None, ""
+    if messages:
+        problem = _messages_problem(task, seen, messages)
+    if messages and not problem:
+        asked = [Example(*pair) for pair in messages]
+        prompt, weights = (
+            np.array([said == e.label for said, e in zip(ask(way, asked), asked, strict=True)])
+            for way in ("prompt", "weights")
+        )
+        gap = compare.interval(weights.astype(float)[None] - prompt)
+        sure = {"": "so few questions decide nothing", "prompt": "the prompt is surely ahead"}
+        said = sure.get(compare.ahead(gap), "the weights are surely ahead")
+        praise = (
+            f"of {len(asked)}, the prompt sorts {prompt.sum()} as you do and the weights "
+            f"{weights.sum()}; weights minus prompt {gap:+.2f}, {said}."
+        )
+    checks.tell(bool(messages), problem, praise)
+
+
+def _messages_problem(
+    task: Task, seen: Sequence[Example], messages: Sequence[tuple[str, str]]
+) -> str | None:
+    """What is wrong with the form of the messages, before anybody is asked."""
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in messages):
+        return 'each message is a pair such as ("Where is my parcel?", "delivery").'
+    unknown = [label for _, label in messages if label not in task.labels]
+    if unknown:
+        return f"{unknown[0]!r} is no topic; the topics are {', '.join(task.labels)}."
+    missing = [label for label in task.labels if label not in {label for _, label in messages}]
+    if missing:
+        return f"there is no message about {missing[0]}; calibration needs each topic once."
+    used = {example.text for example in seen} & {text for text, _ in messages}
+    if used:
+        return f"{sorted(used)[0][:40]!r} was taught, or helped to choose: ask something new."
+    return None
+
+
+def check_classifier(
+    name: str, rows: pd.DataFrame, classify: Callable | None, shots: int = 128
+) -> None:
+    """Check that a classifier of the learner's own beats the course's word counts.
+
+    `classify(known, labels, asked)` gives a label for each text asked. It learns the same draws as
+    those of the stored result `name`, whose `rows` hold what the course's ways got right.
+    """
+    problem, praise = None, ""
+    if classify:
+        task, asked = load_task(name.removeprefix("fair_")), questions_of(name)
+        counts, weights = (compare.right(rows, way=w, shots=shots) for w in ("TF-IDF", "weights"))
+        draws = [task.draw(shots, seed) for seed in range(len(counts))]
+        try:
+            right = np.array([_right_of(classify, drawn, asked) for drawn in draws])
+        except Exception as error:  # whatever a learner's classifier does, the lesson goes on
+            problem = f"it stops with {type(error).__name__}: {error}."
+        else:
+            gaps = (compare.interval(right.astype(float) - other) for other in (counts, weights))
+            told = "{:+.2f} against word counts, {:+.2f} against the weights".format(*gaps)
+            praise = f"{right.mean():.3f}, where the line is {counts.mean():.3f}; {told}."
+            if right.mean() <= counts.mean():
+                problem = f"{right.mean():.3f} is not above {counts.mean():.3f}; {told}."
+    checks.tell(classify is not None, problem, praise)
+
+
+def _right_of(classify: Callable, drawn: Sequence[Example], asked: Sequence[Example]) -> list[bool]:
+    """Which questions a classifier answers right after it learned a draw; it sees texts only."""
+    said = classify(texts(drawn), [example.label for example in drawn], texts(asked))
+    return [answer == example.label for answer, example in zip(said, asked, strict=True)]
+
+
+# The verdicts
+
+LESSON = "03_same_examples_two_ways"
+SKILL = "It depends on whether the model has the skill."
+
+
+def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
+    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them."""
+    yes, partly, no = claims.VERDICTS
+    best, n = max((share, n) for n, share in curve_of(tickets, "weights").items())
+    ahead = compare.difference(tickets, "weights", rival(tickets), shots=32)
+    gain = compare.difference(tickets, "weights", "zero-shot", shots=8)
+    verb_gap, ticket_gap = gaps = [
+        compare.interval(
+            compare.right(rows, way="prompt", shots=8).astype(float)
+            - compare.right(rows, way="weights", shots=128)
+        )
+        for rows in (verbs, tickets)
+    ]
+    high = yes if best.low >= 0.8 else partly if ahead.low > 0 else no
+    needs = partly if gain.low > 0 else yes
+    fewer = yes if min(gap.low for gap in gaps) > 0 else partly if verb_gap.low > 0 else no
+    counts = max(share.mean for share in curve_of(tickets, "TF-IDF").values())
+    against = f"Against the calibrated prompt, 32 examples: {ahead}. Word counts: {counts:.2f}."
+    both = f"8 shown, minus 128 trained: verbs {verb_gap}, messages {ticket_gap}"
+    passes = contest.tried("verbs", "weights")[256]
+    still = f"256 verbs on dev rows: {passes.min():.2f} to {passes.max():.2f} by rate and passes."
+    for claim, measured, verdict, why in (
+        ("F4", f"messages, {n} examples: {best}", high, against),
+        ("F7", f"8 messages, minus zero-shot: {gain}", needs, still),
+        ("K2", both, fewer, SKILL),
+    ):
+        claims.record_verdict(claim, LESSON, measured, verdict, why)
+        print(f"{claim} {verdict}: {measured}. {why}")

@@ -13,7 +13,6 @@ from helpers.data import Example, load_rows
 from lessons import (
     facts,
     l02_fine_tuning,
-    l03_same_examples,
     l04_costs,
     l05_memory,
     l06_misleading,
@@ -23,21 +22,6 @@ from lessons import (
     l10_decision,
     letters,
 )
-
-
-def results(**bits) -> pd.DataFrame:
-    """Some draws of four questions for each way."""
-    rows = [
-        {"way": way, "shots": 8, "draw": draw, "right": right, "value": 0.0}
-        for way, draws in bits.items()
-        for draw, right in enumerate(draws)
-    ]
-    return pd.DataFrame(rows)
-
-
-AHEAD = results(a=["1110", "1000", "1100"], b=["1000", "1100", "0011"])
-TIED = results(a=["1110", "0000", "1100"], b=["1000", "1100", "0011"])
-BEHIND = results(a=["1110", "0000", "0000"], b=["1000", "1000", "0011"])
 
 # A token costs 1: ten days of 95,000 and 90 for training, against 90 and 95 a query.
 PRICES = l04_costs.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
@@ -109,21 +93,6 @@ CHECKS = {
         (4 * 50, "Not yet: that is only one of the two"),
         (4 * 20 * 4 * 50, "Not yet: the sizes of A and B add up"),
         (281, "Not yet: 281 is not the size of A and B together"),
-    ],
-    partial(l03_same_examples.check_wins, TIED, "a", "b", 8): [
-        (1, "Right: a is ahead in 1 of 3 draws"),
-        (2, "Not yet: a tie is not a win"),
-        (3, "Not yet: 3 is not"),
-    ],
-    partial(l03_same_examples.check_wins, BEHIND, "b", "a", 8): [
-        (1, "Not yet: that is how often a"),
-    ],
-    partial(l03_same_examples.check_mean_difference, AHEAD, "a", "b", 8): [
-        (1 / 12, "Right: +0.08"),
-        (-1 / 12, "Not yet: the sign is wrong"),
-        (1.0, "Not yet: take the mean"),
-        (math.nan, "Not yet: nan is not"),
-        (0.5, "Not yet: 0.5000 is not"),
     ],
     partial(l04_costs.check_break_even, (60, 0.3), (6, 1.5)): [
         (45, "Right: from query 45 on"),

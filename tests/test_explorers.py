@@ -35,8 +35,8 @@ from lessons import (
 from lessons import l07_uses as uses
 
 RESULTS = rows_of(
-    **{"zero-shot": {0: [[1, 0, 0, 0]]}, "in-context": {8: [[1, 0, 0, 0], [0, 0, 0, 0]]}},
-    lora={8: [[1, 1, 0, 0], [1, 1, 1, 0]], 32: [[1, 1, 1, 1], [1, 1, 1, 0]]},
+    **{"zero-shot": {0: [[1, 0, 0, 0]]}, "prompt": {8: [[1, 0, 0, 0], [0, 0, 0, 0]]}},
+    weights={8: [[1, 1, 0, 0], [1, 1, 1, 0]], 32: [[1, 1, 1, 1], [1, 1, 1, 0]]},
 )
 
 
@@ -125,12 +125,13 @@ def test_the_loss_explorer_marks_what_the_loss_counts(tiny):
 def test_the_comparison_explorer_tells_the_paired_difference():
     panel = l03_same_examples.comparison_explorer({"job": RESULTS})
     _, first, second, shots, view = panel.children
-    assert (first.value, second.value, shots.value) == ("lora", "in-context", 8)
-    assert str(compare.difference(RESULTS, "lora", "in-context", shots=8)) in view.value
+    assert (first.value, second.value, shots.value) == ("weights", "prompt", 8)
+    said = str(compare.difference(RESULTS, "weights", "prompt", shots=8))
+    assert said in view.value and said in repr(panel)
     assert re.findall(r"title='([\d.]+)'", view.value) == ["0.50", "0.75", "0.25", "0.00"]
     second.value = "zero-shot"
     assert "mean 0.25" in view.value
-    shots.value, second.value = 32, "in-context"
+    shots.value, second.value = 32, "prompt"
     assert "hold nothing of shots 32" in view.value
 
 

@@ -1,0 +1,183 @@
+"""Lesson 3: stored curves in one form, what is told of them, and the checks on learners' own."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_compare import rows_of
+
+from helpers import compare
+from helpers.data import Example, Task
+from lessons import contest
+from lessons import l03_same_examples as l03
+
+LABELS = ("hot", "cold")
+ASKED = tuple(Example(f"text {i}", LABELS[i % 2]) for i in range(4))
+TASK = Task("tickets", "{text} -> {label}\n", (), ASKED, LABELS, {name: name for name in LABELS})
+
+
+def fair(scores: list, *arms: tuple[int, str, str]) -> pd.DataFrame:
+    """Rows as the tuned curves store them; every model's way has these log-probabilities."""
+    return pd.DataFrame(
+        {"shots": shots, "draw": 0, "arm": arm, "way": arm, "setting": setting}
+        | {"scores": contest.as_text(np.array(scores)) if setting and len(scores) else ""}
+        | compare.scored([True, False, True, False])
+        for shots, arm, setting in arms
+    )
+
+
+def test_a_tuned_curve_has_each_readout_of_a_way_once_and_baselines_once():
+    scores = [[-1.0, -3.0], [-1.0, -1.5], [-1.0, -3.0], [-1.0, -1.5]] * 2
+    rows = fair(
+        scores,
+        (0, "prompt, default", "bare, shared"),
+        (0, "prompt, tuned", "list, shared"),
+        (8, "prompt, default", "bare, shared"),
+        (8, "prompt, tuned", "list, shared"),
+        (8, "weights, tuned", "rate 0.001, 8 passes"),
+        (8, "TF-IDF, words", ""),
+        (8, "full", "all weights, 8 passes"),
+    )
+    table = l03._tuned_curves(rows, TASK)
+    assert list(table["way"]) == [
+        *("zero-shot", "zero-shot, calibrated", "prompt", "prompt, calibrated"),
+        *("weights", "weights, calibrated", "TF-IDF", "full fine-tuning"),
+    ]
+    assert compare.right(table, way="prompt", shots=8).tolist() == [[True, False, True, False]]
+    assert compare.right(table, way="prompt, calibrated", shots=8).all()
+    assert compare.right(table, way="TF-IDF", shots=8).sum() == 2
+    assert l03.rival(table) == "prompt, calibrated"
+    assert l03.drawn(set(table["way"]))[-2:] == ["zero-shot, calibrated", "TF-IDF"]
+    told = l03.allowed({"job": table})
+    assert told.loc[("job", "weights"), 8] == "rate 0.001, 8 passes"
+    assert told.loc[("job", "prompt"), 8] == "list, shared"
+
+
+def test_a_tuned_curve_of_written_answers_has_one_readout():
+    open_task = Task("verbs", "{text} -> {label}\n", (), ASKED)
+    rows = fair([], (0, "prompt, tuned", "x"), (8, "prompt, tuned", "x"), (8, "regular ending", ""))
+    table = l03._tuned_curves(rows, open_task)
+    assert list(table["way"]) == ["zero-shot", "prompt", "regular ending"]
+    assert l03.rival(table) == "prompt"
+
+
+def test_the_default_curves_say_what_each_way_was_allowed():
+    rows = l03.curves_of("verbs")
+    assert {"prompt", "weights", "zero-shot"} <= set(rows["way"])
+    told = l03.allowed({"verbs": rows})
+    assert told.loc[("verbs", "weights"), 256].endswith("passes 1")
+    assert told.loc[("verbs", "prompt"), 8] == "bare"
+    for name in l03.ITEMS:
+        questions = compare.right(l03.curves_of(name), way="weights", shots=8).shape[1]
+        assert len(l03.questions_of(name)) == questions
+
+
+def curve(*shares: float) -> dict[int, np.ndarray]:
+    """40 questions at 8, 32 and 128 examples, of which these shares are right."""
+    return {
+        n: (np.arange(40) < 40 * share)[None] for n, share in zip((8, 32, 128), shares, strict=True)
+    }
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ((0.8, 0.8, 0.9), "a ahead of b from 8 examples on (so in nearly every new sample)"),
+        ((0.1, 0.1, 0.1), "a not ahead of b by 128 examples (so in nearly every new sample)"),
+        ((0.3, 0.7, 0.7), "a ahead of b from 16 examples on (95 %: "),
+        ((0.3, 0.4, 0.525), "later than 128)"),
+    ],
+)
+def test_who_overtakes_whom_is_said_in_words(shares, said):
+    told = l03.overtakes(rows_of(a=curve(*shares), b=curve(0.5, 0.5, 0.5)), "a", "b")
+    assert said in told and "inf" not in told and "from 0" not in told
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_an_interval_by_other_random_numbers_is_right(seed):
+    def other(a, b):
+        gap = a.astype(float) - b
+        means = compare.resample(gap, seed=100 + seed, times=2000)
+        return gap.mean(), *np.percentile(means, (2.5, 97.5))
+
+    assert l03._named(other, None) == l03._by_compare()
+
+
+def test_a_90_percent_interval_is_not_taken_for_right():
+    def narrow(a, b):
+        return l03.paired_interval(a, b)[0], *np.percentile(compare.resample(a * 1.0 - b), (5, 95))
+
+    assert list(l03._named(narrow, None)) != l03._by_compare()
+
+
+# Learners' own messages and classifiers
+
+MESSAGES = [("a warm one", "hot"), ("an icy one", "cold")]
+
+
+def always(side, examples):
+    return ["hot" if side == "prompt" else "cold"] * len(examples)
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (None, "Not attempted"),
+        (MESSAGES, "Right: of 2, the prompt sorts 1 as you do and the weights 1;"),
+        (["warm"], "Not yet: each message is a pair"),
+        ([("warm", "tepid")], "Not yet: 'tepid' is no topic"),
+        ([("warm", "hot")], "Not yet: there is no message about cold"),
+        ([*MESSAGES, ("text 0", "hot")], "Not yet: 'text 0' was taught"),
+    ],
+)
+def test_own_messages_are_checked_before_anybody_is_asked(messages, said, capsys):
+    l03.check_own_messages(TASK, ASKED[:1], always, messages)
+    assert capsys.readouterr().out.startswith(said)
+
+
+def knows_all(known, labels, asked):
+    answers = {example.text: example.label for example in l03.questions_of("support_tickets")}
+    return [answers[text] for text in asked]
+
+
+@pytest.mark.parametrize(
+    ("classify", "said"),
+    [
+        (None, "Not attempted"),
+        (knows_all, "Right: 1.000, where the line is 0."),
+        (lambda known, labels, asked: [labels[0]] * len(asked), "Not yet: 0.125 is not above"),
+        (lambda known, labels, asked: asked.nothing, "Not yet: it stops with AttributeError"),
+        (lambda known, labels, asked: [], "Not yet: it stops with ValueError"),
+    ],
+)
+def test_an_own_classifier_is_held_against_the_stored_word_counts(classify, said, capsys):
+    l03.check_classifier("support_tickets", l03.curves_of("support_tickets"), classify)
+    assert capsys.readouterr().out.startswith(said)
+
+
+# Verdicts
+
+
+def taught(few: float, many: float) -> pd.DataFrame:
+    """A prompt that is right in half of all cases, and weights with few and with many examples."""
+    weights = curve(few, many, many)
+    untaught = {0: (np.arange(40) < 10)[None]}
+    both = {"prompt": curve(0.5, 0.5, 0.5), "weights": weights, "zero-shot": untaught}
+    return rows_of(**both, **{"TF-IDF": weights})
+
+
+@pytest.mark.parametrize(
+    ("weights", "verdicts"),
+    [
+        ((0.3, 1.0), ["holds", "holds", "does not hold"]),
+        ((0.6, 0.7), ["holds with conditions", "holds with conditions", "does not hold"]),
+        ((0.1, 0.1), ["does not hold", "holds", "holds"]),
+    ],
+)
+def test_every_verdict_of_the_lesson_can_be_reached(
+    weights, verdicts, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    l03.record(taught(*weights), taught(*weights))
+    lines = capsys.readouterr().out.splitlines()
+    for line, claim, verdict in zip(lines, ("F4", "F7", "K2"), verdicts, strict=True):
+        assert line.startswith(f"{claim} {verdict}")
