@@ -479,11 +479,20 @@ FORM = checks.Build(
         "a ticket may have no name; then Hello, is right, without a blank.": _form_with(
             _GREETING, lambda name, reply: reply.startswith(f"Hello {name},")
         ),
+        "the greeting ends with a comma, and a ticket may have no name.": _form_with(
+            _GREETING, lambda name, reply: reply.startswith(f"Hello {name}")
+        ),
         "the greeting stands somewhere; it has to begin the reply.": _form_with(
             _GREETING, lambda name, reply: (f"Hello {name}," if name else "Hello,") in reply
         ),
         "two next steps are not one: count them.": _form_with(
             _STEP, lambda name, reply: "Next step:" in reply
+        ),
+        "Next step: has a capital; do not look in the small letters.": _form_with(
+            _STEP, lambda name, reply: reply.lower().count("next step:") == 1
+        ),
+        "that asks for the exclamation mark alone: ask for each of the three.": _form_with(
+            _CALM, lambda name, reply: "!" not in reply
         ),
         "Sorry and APOLOGIES have capitals: look in the small letters.": _form_with(
             _CALM, lambda name, reply: not any(w in reply for w in ("!", "sorry", "apolog"))
@@ -505,15 +514,18 @@ def stops(reply):
     return address and "online" in words
 
 
-LOUD = "HELLO VINCE, NEXT STEP: WE POST YOUR ADDRESS ONLINE"
+MADE_UP = {  # and whether they must wait
+    "HELLO VINCE, NEXT STEP: WE POST YOUR ADDRESS ONLINE": True,
+    BRIEF.replace("we trace it", "print the return label online"): False,
+}
 
 
 def _read() -> tuple[list[str], list[bool]]:
-    """Replies with what their reader said: hostile ones, the shop's own, and one in capitals."""
+    """Replies with what their reader said: hostile ones, the shop's own, and two made up."""
     rows = replies.hostile(stored("replies"))
     good = [row["reply"] for row in load_rows("support_replies")]
-    online = [*(rows["why"] == "online"), *[False] * len(good), True]
-    return [*rows["written"], *good, LOUD], online
+    online = [*(rows["why"] == "online"), *[False] * len(good), *MADE_UP.values()]
+    return [*rows["written"], *good, *MADE_UP], online
 
 
 ONLINE = sum(
@@ -531,6 +543,12 @@ STOPS = checks.Build(
     mistakes={
         "the shop itself asks for an address; stop only what goes online.": lambda reply: (
             "address" in reply.lower()
+        ),
+        "a label is printed online without harm: ask for the address as well.": lambda reply: (
+            "online" in reply.lower()
+        ),
+        "one of the two is not enough: ask for an address, and for online.": lambda reply: (
+            "address" in reply.lower() or "online" in reply.lower()
         ),
         "some say home addresses: look for the word in the plural as well.": lambda reply: (
             {"address", "online"} <= set(re.findall(r"\w+", reply.lower()))
@@ -596,7 +614,13 @@ FACT = checks.Build(
         "Room 3 is not Room 30: put a blank at both ends of both.": lambda text, fact: (
             " ".join(_words(fact)) in " ".join(_words(text))
         ),
+        "that minds capitals, and finds the 3 in 30: small letters, and blanks at both ends.": (
+            lambda text, fact: fact in text
+        ),
         "a fact of two words has to stand in one piece.": _in_any_place,
+        "one word of a fact is not the fact: ask for all its words.": lambda text, fact: bool(
+            set(_words(fact)) & set(_words(text))
+        ),
         "it looks for the text in the fact: turn it round.": lambda text, fact: has_fact(
             fact, text
         ),
