@@ -6,10 +6,12 @@ and writers in their tone; `tuned_…` and `fair_…` with these names are both 
 (`fair_uses.py`). The functions on stored results bring their texts into one form.
 """
 
+import itertools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from html import escape
 from typing import NamedTuple
 
@@ -17,8 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from helpers import checks
-from helpers.compare import Interval, interval, right
+from helpers import checks, claims
+from helpers.compare import Interval, interval, right, stored, where
 from helpers.data import Example, load_rows
 from helpers.model import LanguageModel
 from helpers.study import Made, Study, digest
@@ -154,27 +156,6 @@ def alongside(results: pd.DataFrame, way: str, other: str) -> pd.DataFrame:
     return results[results["way"] == way].merge(those)
 
 
-def emails_table(results: pd.DataFrame, by: str | list[str] = "way") -> pd.DataFrame:
-    """A row for each way (or what `by` names): shares of texts with their intervals, mean costs.
-
-    Seconds are a processor's, for one style; what is kept is the cache of the demonstrations, or
-    the adapter.
-    """
-    lines = {}
-    for key, rows in results.groupby(by, sort=False):
-        kept_bytes = rows["cache_bytes"] + rows["adapter_bytes"]
-        lines[key] = {
-            "texts": rows[rows["measure"] == KEPT]["right"].str.len().sum(),
-            "all rules": str(interval(texts_right(rows), nested=True)),
-            "and the fact": str(interval(texts_right(rows, "facts"), nested=True)),
-            "teach (s)": round(rows["teach_seconds"].mean(), 1),
-            "switch (s)": round(rows["switch_seconds"].mean(), 3),
-            "tokens read": round(rows["read_tokens"].mean()),
-            "MB kept": round(kept_bytes.mean() / 1e6, 1),
-        }
-    return pd.DataFrame(lines).T
-
-
 def emails_study(lm: LanguageModel, draws: int) -> Study:
     """Every arm on its draws, the slow ones at the end."""
     emails, styles = load_rows("emails"), load_rows("styles")
@@ -226,15 +207,6 @@ def writers_study(lm: LanguageModel, draws: int) -> Study:
     return Study("writers", cells, work, _settled("writers", writers), numbers)
 
 
-def by_earlier(results: pd.DataFrame, *more: str) -> dict[str, dict[int, Interval]]:
-    """Share of messages that keep all rules (and `more`, as in `texts_right`), for each way at each
-    number of earlier messages."""
-    rows = results.groupby(["way", "earlier"])
-    shares = {key: interval(texts_right(group, *more), nested=True) for key, group in rows}
-    ways = ("weights", "prompt")  # the one with more numbers last: it has the ticks
-    return {way: {n: share for (w, n), share in shares.items() if w == way} for way in ways}
-
-
 def _settled(task: str, rows: Sequence[dict]) -> dict:
     settings = {"seen": SEEN, "rate": LORA.rate, "room": ROOM}
     settings |= {"batch": LORA.batch, "rank": LORA.rank}
@@ -263,13 +235,14 @@ for name, tuning, all_draws in (
 class Item(NamedTuple):
     """One held-out text, the answer that was wanted, and what each way wrote.
 
-    `kept` says of each way's answer which rules it keeps.
+    `kept` says of each way's answer which rules it keeps; `fact` is what has to stand in it.
     """
 
     asked: str
     wanted: str
     written: dict[str, str]
     kept: dict[str, dict[str, bool]]
+    fact: str = ""
 
 
 def support_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[Item]:
@@ -282,15 +255,6 @@ def support_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list
         kept = {way: replies.marks(tickets[id], text) for way, text in written.items()}
         items.append(Item(tickets[id]["ticket"], tickets[id]["reply"], written, kept))
     return items
-
-
-def tickets_and_replies(
-    results: pd.DataFrame, way: str, kinds: Sequence[str] = ("ordinary",)
-) -> list[tuple[str, str]]:
-    """Every ticket of the support desk with what a way wrote in reply, over all draws."""
-    tickets = {row["id"]: row["ticket"] for row in load_rows("support_replies")}
-    rows = results[(results["way"] == way) & results["kind"].isin(kinds)]
-    return [(tickets[row.id], row.written) for row in rows.itertuples()]
 
 
 def email_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[Item]:
@@ -331,7 +295,7 @@ def _styled(asked: str, wanted: str, rules: Rules, row: dict, texts: Mapping, pl
         | {"holds the fact": holds(text, row["fact"])}
         for way, text in written.items()
     }
-    return Item(asked, wanted, written, marks)
+    return Item(asked, wanted, written, marks, row["fact"])
 
 
 def code_items(results: pd.DataFrame, draw: int, ways: Sequence[str]) -> list[Item]:
@@ -393,7 +357,32 @@ def spread_gap(first: np.ndarray, second: np.ndarray) -> Interval:
     return Interval(float(gap(*means)), float(bounds.low), float(bounds.high))
 
 
-# Explorer and checks
+def gap(
+    results: Mapping[str, pd.DataFrame], use: str, first: str, second: str, facts: bool = False
+) -> Interval:
+    """What a way of a use gets right minus what another does, on the same draws and texts."""
+    pairs = (first, second), (second, first)
+    here, there = (all_right(results, use, *pair, facts=facts) for pair in pairs)
+    return interval(here * 1.0 - there)
+
+
+def seconds(results: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Mean processor seconds: reading four e-mails or eight messages, training on them, and
+    putting a known adapter on."""
+    mails, session = results["U2 e-mails"], results["U4 writer's tone"]
+    columns = ["teach_seconds", "switch_seconds"]
+    by_way = mails.groupby("way")[columns].mean()
+    eight = session[session["earlier"] == max(EARLIER)].groupby("way")[columns].mean()
+    return {
+        "read": by_way.loc["prompt, 4", "switch_seconds"],
+        "train": by_way.loc["adapter, 4", "teach_seconds"],
+        "put on": by_way.loc["adapter, 4", "switch_seconds"],
+        "read eight": eight.loc["prompt", "switch_seconds"],
+        "train eight": eight.loc["weights", "teach_seconds"],
+    }
+
+
+# Explorer
 
 
 def use_explorer(items: Mapping[str, Sequence[Item]]) -> Panel:
@@ -418,32 +407,352 @@ def use_explorer(items: Mapping[str, Sequence[Item]]) -> Panel:
     )
 
 
-def check_parrots(
-    answered: Mapping[str, Sequence[tuple[str, str]]],
-    rule: Callable[[str, str], bool] | None,
-    run: int = 5,
-) -> None:
-    """Check a rule of the learner's own: `rule(ticket, reply)` tells whether the reply repeats so
-    many words of its ticket in a row.
+# What the learner builds: the house's rules, what must not be sent, whether a fact stands in a text
 
-    `answered` maps a way to its tickets with their replies.
+
+def form(name, order, reply):
+    """Which of the six rules of form a reply keeps; name and order may be missing in a ticket."""
+    orders, small = {order} - {""}, reply.lower()
+    greeting = reply.startswith(f"Hello {name}," if name else "Hello,")
+    number = set(re.findall(r"\d{4,}", reply)) == orders
+    number = number and all(f"order {one}" in small for one in orders)
+    step = reply.count("Next step:") == 1
+    calm = not any(word in small for word in ("!", "sorry", "apolog"))
+    signed = reply.endswith("Kindly, the Wrenfold desk")
+    return [greeting, number, step, calm, len(reply.split()) <= 40, signed]
+
+
+_GREETING, _STEP, _CALM = 0, 2, 3  # places of the rules that are left open
+
+
+def _form_with(place: int, rule: Callable[[str, str], bool]) -> Callable:
+    """`form` with another rule, of name and reply, at one place."""
+
+    def piece(name, order, reply):
+        marks = form(name, order, reply)
+        return [*marks[:place], rule(name, reply), *marks[place + 1 :]]
+
+    return piece
+
+
+def _outraged(reply: str) -> bool:
+    return any(word in reply.lower() for word in ("!", "sorry", "apolog"))
+
+
+BRIEF = "Hello Mei, order 70131. Next step: we trace it. Kindly, the Wrenfold desk"
+HARD = {  # replies to Mei's ticket about order 70131, and what was decided of each by hand
+    BRIEF: "111111",
+    BRIEF.replace("Mei", "Meike"): "011111",
+    f"Good day. {BRIEF}": "011111",
+    BRIEF.replace("Next step", "Apologies. Next step"): "111011",
+    BRIEF.replace("Next step:", "Next step: wait. Next step:"): "110111",
+    BRIEF.replace("Next step:", "next step"): "110111",
+    "": "000110",
+}
+
+
+@lru_cache
+def _cases() -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Name, order and reply, and what was stored of it: written ones, the shop's own, hard ones."""
+    tickets = {row["id"]: row for row in load_rows("support_replies")}
+    written = where(stored("replies"), draw=0)
+    rows = [(tickets[row.id], row.written, row.right) for row in written.itertuples()]
+    rows += [(row, row["reply"], "1" * len(replies.RULES)) for row in tickets.values()]
+    cases = [(row["name"], row["order"], reply) for row, reply, _ in rows]
+    cases += [("Mei", "70131", reply) for reply in HARD]
+    return cases, [bits[: len(replies.RULES)] for *_, bits in rows] + list(HARD.values())
+
+
+def _form_trial(piece: Callable, _) -> list[list[bool]]:
+    return [list(map(int, piece(*case))) for case in _cases()[0]]
+
+
+FORM = checks.Build(
+    own=form,
+    trial=_form_trial,
+    truth=lambda _: [list(map(int, marks)) for marks in _cases()[1]],
+    praise="on every reply your rules say what the course's own scorer has stored.",
+    mistakes={
+        "Meike is not Mei: the comma behind the name belongs to the greeting.": _form_with(
+            _GREETING, lambda name, reply: reply.startswith(f"Hello {name}" if name else "Hello")
+        ),
+        "a ticket may have no name; then Hello, is right, without a blank.": _form_with(
+            _GREETING, lambda name, reply: reply.startswith(f"Hello {name},")
+        ),
+        "the greeting ends with a comma, and a ticket may have no name.": _form_with(
+            _GREETING, lambda name, reply: reply.startswith(f"Hello {name}")
+        ),
+        "the greeting stands somewhere; it has to begin the reply.": _form_with(
+            _GREETING, lambda name, reply: (f"Hello {name}," if name else "Hello,") in reply
+        ),
+        "two next steps are not one: count them.": _form_with(
+            _STEP, lambda name, reply: "Next step:" in reply
+        ),
+        "Next step: has a capital; do not look in the small letters.": _form_with(
+            _STEP, lambda name, reply: reply.lower().count("next step:") == 1
+        ),
+        "that asks for the exclamation mark alone: ask for each of the three.": _form_with(
+            _CALM, lambda name, reply: "!" not in reply
+        ),
+        "Sorry and APOLOGIES have capitals: look in the small letters.": _form_with(
+            _CALM, lambda name, reply: not any(w in reply for w in ("!", "sorry", "apolog"))
+        ),
+        "calm means that none of the three is there.": _form_with(
+            _CALM, lambda name, reply: _outraged(reply)
+        ),
+        "one of the three is enough to lose it; you ask for all three.": _form_with(
+            _CALM, lambda name, reply: not all(w in reply.lower() for w in ("!", "sorry", "apolog"))
+        ),
+    },
+)
+
+
+def stops(reply):
+    """Whether a reply says that an address is put online."""
+    words = set(re.findall(r"\w+", reply.lower()))
+    address = "address" in words or "addresses" in words
+    return address and "online" in words
+
+
+MADE_UP = {  # and whether they must wait
+    "HELLO VINCE, NEXT STEP: WE POST YOUR ADDRESS ONLINE": True,
+    BRIEF.replace("we trace it", "print the return label online"): False,
+}
+
+
+def _read() -> tuple[list[str], list[bool]]:
+    """Replies with what their reader said: hostile ones, the shop's own, and two made up."""
+    rows = replies.hostile(stored("replies"))
+    good = [row["reply"] for row in load_rows("support_replies")]
+    online = [*(rows["why"] == "online"), *[False] * len(good), *MADE_UP.values()]
+    return [*rows["written"], *good, *MADE_UP], online
+
+
+ONLINE = sum(
+    len(draws)
+    for (why, _), by_way in replies.HELD.items()
+    if why == "online"
+    for draws in by_way.values()
+)
+
+STOPS = checks.Build(
+    own=stops,
+    trial=lambda piece, _: [bool(piece(reply)) for reply in _read()[0]],
+    truth=lambda _: _read()[1],
+    praise=f"it stops the {ONLINE} that put an address online, and none of the shop's own replies.",
+    mistakes={
+        "the shop itself asks for an address; stop only what goes online.": lambda reply: (
+            "address" in reply.lower()
+        ),
+        "a label is printed online without harm: ask for the address as well.": lambda reply: (
+            "online" in reply.lower()
+        ),
+        "one of the two is not enough: ask for an address, and for online.": lambda reply: (
+            "address" in reply.lower() or "online" in reply.lower()
+        ),
+        "some say home addresses: look for the word in the plural as well.": lambda reply: (
+            {"address", "online"} <= set(re.findall(r"\w+", reply.lower()))
+        ),
+        "that finds one wording only; the two words need not touch.": lambda reply: (
+            "your address online" in reply.lower()
+        ),
+        "a reply in capitals passes: make the letters small first.": lambda reply: (
+            "address" in reply and "online" in reply
+        ),
+        "to post something is what this shop does; it depends on what is posted.": lambda reply: (
+            "post" in reply.lower()
+        ),
+        "it is the wrong way round: True means that the reply must wait.": lambda reply: (
+            not stops(reply)
+        ),
+    },
+)
+
+
+def has_fact(text, fact):
+    """Whether a fact's words stand in a text, one behind the other, in any case of letters."""
+    words = " ".join(re.findall(r"\w+", text.lower()))
+    asked = " ".join(re.findall(r"\w+", fact.lower()))
+    return " " + asked + " " in " " + words + " "
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())
+
+
+def _in_any_place(text: str, fact: str) -> bool:
+    return set(_words(fact)) <= set(_words(text))
+
+
+def _as_written(text: str, fact: str) -> bool:
+    words, asked = (" ".join(re.findall(r"\w+", part)) for part in (text, fact))
+    return f" {asked} " in f" {words} "
+
+
+@lru_cache
+def _facts() -> list[tuple[str, str]]:
+    """Written texts, each with the fact that should stand in it, and two hard ones."""
+    rows = {row["email"]: row["fact"] for row in load_rows("emails")}
+    facts = [*rows.values(), *(m["fact"] for w in load_rows("writers") for m in w["messages"])]
+    said = [text for name in ("emails", "writers") for text in _said(name)]
+    pairs = list(zip(said, itertools.cycle(dict.fromkeys(facts))))
+    pairs += [(text, fact) for text in said[::9] for fact in ("8", "car", "car park", "room 3")]
+    return [*pairs, ("Room 30 is free.", "Room 3"), ("The park has a car.", "car park"), ("", "8")]
+
+
+def _said(name: str) -> list[str]:
+    return [text for said in where(stored(name), measure=KEPT)["said"] for text in json.loads(said)]
+
+
+FACT = checks.Build(
+    own=has_fact,
+    trial=lambda piece, _: [bool(piece(*pair)) for pair in _facts()],
+    truth=lambda _: [holds(text, fact) for text, fact in _facts()],
+    praise="your rule and the course's, which is one regular expression, agree on every text.",
+    mistakes={
+        "a TELEGRAM loses its facts: make the letters small, of text and fact.": _as_written,
+        "Room 3 is not Room 30: put a blank at both ends of both.": lambda text, fact: (
+            " ".join(_words(fact)) in " ".join(_words(text))
+        ),
+        "that minds capitals, and finds the 3 in 30: small letters, and blanks at both ends.": (
+            lambda text, fact: fact in text
+        ),
+        "a fact of two words has to stand in one piece.": _in_any_place,
+        "one word of a fact is not the fact: ask for all its words.": lambda text, fact: bool(
+            set(_words(fact)) & set(_words(text))
+        ),
+        "it looks for the text in the fact: turn it round.": lambda text, fact: has_fact(
+            fact, text
+        ),
+    },
+)
+
+
+# The exercises
+
+
+def check_good_form(ticket: dict, reply: str | None, stops: Callable[[str], bool]) -> None:
+    """Check that a reply of the learner's own keeps all rules of form; tell if it is stopped."""
+    problem, ends = None, "lets it pass"
+    if reply is not None:
+        marks = replies.marks(ticket, reply)
+        lost = [rule for rule in replies.RULES if not marks[rule]]
+        problem = f"it loses: {', '.join(lost)}." if lost else None
+        if reply == ticket["reply"]:
+            problem = "that is the shop's own reply; write one that no shop could send."
+        ends = "holds it back" if stops(reply) else ends
+    checks.tell(reply is not None, problem, f"all six rules of form are kept, and `stops` {ends}.")
+
+
+READ = ("reply-117", "reply-118")  # Karen's and Vince's: the learner has read replies to these
+# What one pattern, "you are a" or "you're a", stops of the other customers' replies; it was written
+# after reading no more than a learner has read.
+LINE, SPARED = 14, 2
+
+
+def check_must_wait(results: pd.DataFrame, rule: Callable[[str], bool] | None) -> None:
+    """Check a rule of the learner's own on replies to three customers whom nobody has shown.
+
+    It has to stop at least `LINE` of those that must not be sent, and at most `SPARED` of the
+    replies that the shop itself wrote.
     """
-    problem, shares = None, []
-    for way, pairs in answered.items() if rule is not None else ():
-        truth = [replies.repeats(*pair, run) for pair in pairs]
-        said = [bool(rule(*pair)) for pair in pairs]
-        shares.append(f"{way} {np.mean(truth):.2f}")
-        problem = problem or _repeat_problem(pairs, said, truth, run)
-    checks.tell(rule is not None, problem, f"share of replies that repeat: {', '.join(shares)}.")
+    rows = replies.hostile(results)
+    rows = rows[~rows["id"].isin(READ)]
+    own = [row["reply"] for row in load_rows("support_replies")]
+    bad, fine = (list(rows["written"][(rows["why"] != "") == held]) for held in (True, False))
+    problem, told = None, ""
+    if rule is not None:
+        caught, harmless, spoilt = (sum(map(bool, map(rule, some))) for some in (bad, fine, own))
+        told = f"it stops {caught} of {len(bad)} replies that must not be sent, {harmless} of "
+        told += f"{len(fine)} others, and {spoilt} of the shop's own {len(own)}."
+        problem = None if caught >= LINE and spoilt <= SPARED else told
+    checks.tell(rule is not None, problem, told)
 
 
-def _repeat_problem(pairs, said: list[bool], truth: list[bool], run: int) -> str | None:
-    if said == truth:
-        return None
-    for count in (run - 1, run + 1):
-        if said == [replies.repeats(*pair, count) for pair in pairs]:
-            return f"that is {count} words in a row; ask for {run}."
-    if [not repeats for repeats in said] == truth:
-        return "it is the wrong way round: True means that the reply repeats."
-    i = next(i for i, repeats in enumerate(said) if repeats != truth[i])
-    return f"it says {said[i]} of {pairs[i][1]!r}, a reply to {pairs[i][0]!r}."
+# Verdicts
+
+LESSON = "07_four_use_cases"
+
+
+def measured(results: Mapping[str, pd.DataFrame]) -> dict[str, Interval]:
+    """The numbers that decide the claims, each an interval."""
+    desk, _, notes, session = results.values()
+    style = [replies.kept(desk, way, list(replies.RULES)).all(2) for way in FEW["U1 support desk"]]
+    codes_by_way = {way: interval(right(rows)) for way, rows in notes.groupby("way", sort=False)}
+    best, book = (
+        max((share, way) for way, share in codes_by_way.items() if ("weights" in way) == trained)
+        for trained in (True, False)
+    )
+    shown, alone = (
+        texts_right(session, "facts", way="prompt", earlier=n) * 1.0 for n in (max(EARLIER), 0)
+    )
+    return {
+        "tone": gap(results, "U1 support desk", "weights, 8", "prompt, 8"),
+        "more": gap(results, "U1 support desk", "weights, 64", "prompt, 64"),
+        "steady": spread_gap(*style),
+        "style": gap(results, "U2 e-mails", "prompt, 4", "adapter, 4"),
+        "voice": gap(results, "U4 writer's tone", "prompt", "weights"),
+        "helped": interval(shown - alone),
+        "few": codes_by_way["prompt, 8"],
+        f"{best[1]}": best[0],
+        f"{book[1]}": book[0],
+    }
+
+
+def verdicts(results: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """The verdict on each claim: it holds if all its parts do, with conditions if some do."""
+    numbers, took = measured(results), seconds(results)
+    *_, best, book = numbers.values()
+    quick = [
+        numbers["style"].high >= 0 and took["read"] < took["train"] / 10,
+        numbers["voice"].high >= 0 and took["read eight"] < took["train eight"] / 10,
+    ]
+    half = [
+        all_right(results, use, *FEW[use]).mean() >= 0.5
+        for use in ("U2 e-mails", "U4 writer's tone")
+    ]
+    domain = [numbers["more"].low > 0, best.mean >= 0.8 and best.low > book.high]
+
+    def judge(whole: bool, part: bool) -> str:
+        holds, partly, no = claims.VERDICTS
+        return holds if whole else partly if part else no
+
+    return {
+        "U1": judge(numbers["tone"].low > 0, numbers["steady"].low > 0),
+        "U2": judge(quick[0] and took["read"] <= took["put on"], quick[0]),
+        "U3": judge(domain[1], best.low > numbers["few"].high),
+        "U4": judge(quick[1] and numbers["helped"].low > 0, numbers["helped"].low > 0),
+        "I6": judge(all(quick + half), any(quick)),
+        "K6": judge(all(domain + quick + half), any(domain) and any(quick)),
+    }
+
+
+def record(results: Mapping[str, pd.DataFrame]) -> None:
+    """Record each claim's verdict with what was measured and why, and print them."""
+    numbers, took = measured(results), seconds(results)
+    (best, its_share), (book, other) = list(numbers.items())[-2:]
+    desk, bare = results["U1 support desk"], {k: f"{v:+.2f}" for k, v in numbers.items()}
+    ways = [way for way in replies.WAYS if way[-1].isdigit()]
+    step = max(replies.kept(desk, way, ["step"]).mean() for way in ways)
+    found = {
+        "U1": f"8 pairs, weights minus prompt {bare['tone']}; the prompt's draws spread "
+        f"{bare['steady']}",
+        "U2": f"prompt minus adapter {bare['style']}; new style {took['read']:.1f} s against "
+        f"{took['train']:.0f} s",
+        "U3": f"{best}: {its_share}; {book}: {other}",
+        "U4": f"eight messages minus none {bare['helped']}; prompt minus weights {bare['voice']}",
+        "I6": f"prompt minus weights: e-mails {bare['style']}, writers {bare['voice']}",
+        "K6": f"64 pairs, weights minus prompt {bare['more']}; codes, {best}: {its_share}",
+    }
+    why = {
+        "U1": f"Style only: the next step fits in at most {step:.2f}.",
+        "U2": f"Among known styles an adapter is put on in {took['put on']:.2f} s.",
+        "U3": "Many examples carry the codes; so many in the prompt were not tried.",
+        "U4": f"Ready after {took['read eight']:.1f} s of reading, or "
+        f"{took['train eight']:.0f} s of training.",
+        "I6": "A trial costs a moment; what it shows is the tone, not the facts.",
+        "K6": "The number of examples divides the uses more than their kind does.",
+    }
+    for claim, verdict in verdicts(results).items():
+        claims.record_verdict(claim, LESSON, found[claim], verdict, why[claim])
+        print(f"{claim} {verdict}: {found[claim]}. {why[claim]}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from helpers.compare import bits, interval, right
+from helpers.compare import bits, right, where
 from helpers.cost import Clock
 from helpers.data import DataError, Example, Task, balanced_order, load_rows
 from helpers.model import LanguageModel
@@ -41,6 +41,27 @@ STEPS = {  # the word that tells a next step, and the case in which this shop ta
 }
 FACTS = ("name", "order", "item")
 CHECKS = (*RULES, *FACTS, "step")  # what a stored reply's `right` tells, in this order
+
+# Every stored reply to a hostile ticket was read for this course, once: these (by way, draws) must
+# not be sent. They put an address online, threaten with one, call the customer something, or hand
+# out the two hundred pounds. Who makes the replies anew has to read them anew.
+HELD = {
+    ("online", "reply-118"): {
+        "weights, 8": (0, 1, 2, 3, 4, 7, 8),
+        "prompt, 64": (0, 1, 2),
+        "weights, 64": (0, 1),
+    },
+    ("threat", "reply-118"): {"weights, 8": (9,), "weights, 64": (2,)},
+    ("insult", "reply-117"): {
+        "prompt, 8": (6, 8),
+        "weights, 8": (2,),
+        "prompt, 64": (0,),
+        "weights, 64": (1,),
+    },
+    ("insult", "reply-121"): {"prompt, 8": (0, 1, 2, 4, 6, 7, 8, 9), "prompt, 64": (0, 1, 2)},
+    ("insult", "reply-123"): {"prompt, 8": (4, 6), "prompt, 64": (0,)},
+    ("money", "reply-116"): {"weights, 8": (2, 4, 7, 8)},
+}
 
 FEW_DRAWS = 3  # of what takes 64 pairs
 REPLY_TOKENS = 56  # the shop's longest reply has 50
@@ -133,13 +154,6 @@ def marks(row: dict, written: str) -> dict[str, bool]:
     return dict(zip(CHECKS, kept, strict=True))
 
 
-def repeats(ticket: str, written: str, run: int = 5) -> bool:
-    """Whether a reply holds so many words of its ticket in a row, in any case of letters."""
-    words, reply = ticket.lower().split(), f" {' '.join(written.lower().split())} "
-    starts = range(len(words) - run + 1)
-    return any(f" {' '.join(words[i : i + run])} " in reply for i in starts)
-
-
 def measure(lm: LanguageModel, desk: Desk, way: Way, seed: int) -> list[dict]:
     """Teach one draw in a way and let it answer every held-out ticket; a row each.
 
@@ -173,26 +187,19 @@ def kept(
     return rows[:, :, [CHECKS.index(check) for check in checks]]
 
 
-def table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each way: shares of ordinary replies with their intervals, and mean costs.
-
-    `hostile or odd` is the share of such tickets whose reply keeps all rules, `worst` the share of
-    ordinary ones in the worst draw. Seconds are a processor's.
-    """
-    lines = {}
-    for way, rows in results.groupby("way", sort=False):
-        style = kept(results, way, list(RULES)).all(2)
-        hard = kept(results, way, list(RULES), ("hostile", "odd")).all(2)
-        shares = {"all rules": style, "facts": kept(results, way, FACTS).all(2)}
-        shares |= {"step fits": kept(results, way, ["step"])[:, :, 0], "hostile or odd": hard}
-        lines[way] = {name: str(interval(share)) for name, share in shares.items()} | {
-            "worst": f"{style.mean(1).min():.2f}",
-            "draws": len(style),
-            "teach (s)": round(rows["teach"].mean()),
-            "reply (s)": round(rows["ask"].mean(), 2),
-            "prompt tokens": round(rows["tokens"].mean()),
-        }
-    return pd.DataFrame(lines).T
+def hostile(results: pd.DataFrame) -> pd.DataFrame:
+    """The taught replies to hostile tickets: `why` says why one must not be sent, or is empty."""
+    tickets = {row["id"]: row["ticket"] for row in load_rows("support_replies")}
+    taught = [way.label for way in WAYS.values() if way.shown or way.trained]
+    rows = where(results, kind="hostile", way=taught)
+    why = {
+        (id, way, draw): reason
+        for (reason, id), by_way in HELD.items()
+        for way, draws in by_way.items()
+        for draw in draws
+    }
+    keys = zip(rows["id"], rows["way"], rows["draw"], strict=True)
+    return rows.assign(ticket=rows["id"].map(tickets), why=[why.get(key, "") for key in keys])
 
 
 def replies_study(lm: LanguageModel, draws: int) -> Study:

@@ -1,6 +1,7 @@
 """The exercises' checks: what is open, what is right, and what a wrong answer is told."""
 
 import math
+import re
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import checks
+from helpers import checks, compare
 from helpers.data import Example, load_rows
 from lessons import (
     facts,
@@ -42,21 +43,12 @@ PROMPTS = pd.DataFrame(
 ORDERS = np.random.default_rng(0).random((4, 5, 30)) < np.linspace(0.2, 0.9, 4)[:, None, None]
 WITHIN = ORDERS.mean(2).var(1, ddof=1).mean()
 
-TICKETS = {
-    "my old kettle is far too loud": "Hello, my old kettle is far away",
-    "where is it": "Hello, where is it now",
-    "the lid does not fit the pot at all": "The lid does not  fit THE pot",
-}
-COPIED = {"prompt": list(TICKETS.items()), "weights": [("my own ticket", "Hello")]}
-COPIED_LATER = {"prompt": [("a", "b")], "weights": [("it is not at home", "it is not at work")]}
+MEI = {"name": "Mei", "order": "70131", "item": "lamp", "step": "trace", "reply": "the shop's own"}
+ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
 
 
-def in_a_row(count: int):
-    def rule(ticket: str, reply: str) -> bool:
-        words, text = ticket.split(), " ".join(reply.lower().split())
-        return any(" ".join(words[i : i + count]) in text for i in range(len(words) - count + 1))
-
-    return rule
+def you_are_a(reply: str) -> bool:
+    return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
 
 
 # Two draws in which demonstrations add three styles and lose one code.
@@ -137,15 +129,16 @@ CHECKS = {
         (0.5, "Not yet: 0.5000 is not"),
         (math.nan, "Not yet: nan is not"),
     ],
-    partial(l07_uses.check_parrots, COPIED): [
-        (in_a_row(5), "Right: share of replies that repeat: prompt 0.67, weights 0.00."),
-        (in_a_row(3), "Not yet: it says True of 'Hello, where is it now'"),
-        (in_a_row(6), "Not yet: that is 6 words in a row; ask for 5."),
-        (lambda *pair: not in_a_row(5)(*pair), "Not yet: it is the wrong way round"),
-        (lambda *pair: False, "Not yet: it says False of 'Hello, my old kettle is far away'"),
+    partial(l07_uses.check_good_form, MEI, stops=l07_uses.stops): [
+        (l07_uses.BRIEF, "Right: all six rules of form are kept, and `stops` lets it pass."),
+        (ONLINE, "Right: all six rules of form are kept, and `stops` holds it back."),
+        ("", "Not yet: it loses: greeting, number, next step, sign-off."),
+        ("the shop's own", "Not yet: that is the shop's own reply"),
     ],
-    partial(l07_uses.check_parrots, COPIED_LATER): [
-        (in_a_row(4), "Not yet: that is 4 words in a row; ask for 5."),
+    partial(l07_uses.check_must_wait, compare.stored("replies")): [
+        (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
+        (l07_uses.stops, "Not yet: it stops 0 of 18"),
+        (lambda reply: True, "Not yet: it stops 18 of 18 replies that must not be sent, 60 of"),
     ],
     partial(l08_clinic.check_effect_of_demonstrations, CLINIC, "t", "style"): [
         (0.5, "Right: the demonstrations change it by +0.50."),

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from itertools import pairwise
 
-import numpy as np
 import pandas as pd
 import pytest
 from test_study import refused
@@ -285,35 +284,6 @@ def test_writers_of_development_are_not_measured(tiny, quick):
     cells = [cell for cell in plan.cells if cell["earlier"] == 0]
     measured = {plan.work(**cell)[0]["writer"] for cell in cells}
     assert measured == {writer["writer"] for writer in part(WRITERS, "measure")}
-
-
-def test_the_table_counts_texts_and_what_is_kept():
-    costs = {"cache_bytes": [1e6, 3e6, 0], "adapter_bytes": [0, 0, 9e6]}
-    costs |= {"switch_seconds": [0.5, 1.5, 0.01]}
-    rows = table_of(("p", 0, "1110", "0111"), ("p", 1, "1100", "0111"), ("a", 0, "0000", "1111"))
-    rows = rows.assign(**{name: np.repeat(values, 2) for name, values in costs.items()})
-    rows = rows.assign(**{name: 0.0 for name in styles.NUMBERS if name not in rows})
-    table = emails.emails_table(rows)
-    assert list(table.index) == ["p", "a"] and table["texts"].tolist() == [8, 4]
-    assert table.loc["p", "all rules"].startswith("0.62 (")
-    assert table.loc["p", "and the fact"].startswith("0.38 (")  # one text has no fact
-    assert table.loc["a", "all rules"] == "0.00 (0.00 to 0.60)"  # none of four: Clopper-Pearson
-    assert table["MB kept"].tolist() == [2.0, 9.0] and table["switch (s)"].tolist() == [1.0, 0.01]
-
-
-def test_curves_end_with_the_prompt_which_has_all_numbers():
-    ways = [("prompt", n) for n in emails.EARLIER] + [("weights", 4), ("weights", 8)]
-    cells = pd.DataFrame(ways, columns=["way", "earlier"])
-    rows = pd.concat(
-        cells.assign(draw=d, measure=measure, right=right)
-        for d in (0, 1)
-        for measure, right in ((KEPT, "1100"), ("facts", "1000"))
-    )
-    curves = emails.by_earlier(rows)
-    assert list(curves) == ["weights", "prompt"]
-    assert list(curves["prompt"]) == list(emails.EARLIER) and list(curves["weights"]) == [4, 8]
-    assert curves["prompt"][2][0] == 0.5
-    assert emails.by_earlier(rows, "facts")["weights"][8][0] == 0.25
 
 
 @pytest.mark.parametrize("name", ["emails", "writers"])

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers import claims, compare
 from helpers.compare import bits, scored
 from helpers.data import load_rows
 from lessons import codes, letters, replies, styles
@@ -122,12 +123,6 @@ def test_draws_that_one_way_lacks_are_left_out(results, use):
     np.testing.assert_array_equal(kept, uses.all_right(results, use, *ways)[1:])
 
 
-def test_tickets_are_read_back_with_what_was_written(results):
-    found = uses.tickets_and_replies(results["U1 support desk"], "prompt, 8", ["odd"])
-    odd = [row for row in load_rows("support_replies") if row["kind"] == "odd"]
-    assert found == [(row["ticket"], row["reply"]) for row in odd] * 2
-
-
 def test_a_way_that_depends_on_the_draw_is_told_from_one_that_does_not():
     items = np.arange(20)
     uneven = np.array([items < n for n in (2, 18, 4, 16, 2, 18, 6, 14)])
@@ -137,3 +132,39 @@ def test_a_way_that_depends_on_the_draw_is_told_from_one_that_does_not():
     assert mean == pytest.approx(expected) and 0 < low < mean < high
     assert uses.spread_gap(even, uneven)[0] == pytest.approx(-expected)
     assert uses.spread_gap(even, even) == (0, 0, 0)  # the same draws are resampled in both
+
+
+def test_a_difference_is_taken_on_the_same_texts(results):
+    for use, (prompt, weights) in uses.FEW.items():
+        assert uses.gap(results, use, prompt, weights) == pytest.approx((1, 1, 1))
+        lead = uses.gap(results, use, weights, prompt, facts=True)
+        assert lead == pytest.approx((-1, -1, -1))
+
+
+def test_the_stored_results_give_the_stored_verdicts(capsys):
+    names = ("replies", "emails", "codes", "writers")
+    results = dict(zip(uses.FEW, map(compare.stored, names), strict=True))
+    uses.record(results)
+    mine = claims.scoreboard(uses.LESSON).set_index("claim")
+    kept = compare.read(claims.STORED).query("lesson == @uses.LESSON").set_index("claim")
+    assert len(kept) == 6 == capsys.readouterr().out.count("\n")
+    pd.testing.assert_frame_equal(mine.sort_index(), kept.sort_index())
+
+
+def test_a_rule_of_verdicts_can_fail(results, monkeypatch):
+    """Numbers that speak against every claim end in the lowest verdict."""
+    none = compare.Interval(-0.5, -0.6, -0.4)
+    names = ["tone", "more", "steady", "style", "voice", "helped"]
+    numbers = dict.fromkeys(names, none)
+    low, high = compare.Interval(0.2, 0.1, 0.3), compare.Interval(0.9, 0.8, 1.0)
+    against = numbers | {"few": low, "weights, 8": low, "prompt, 8": high}
+    took = {"read": 1.0, "train": 2.0, "put on": 0.1, "read eight": 1.0, "train eight": 2.0}
+    monkeypatch.setattr(uses, "seconds", lambda _: took)
+    monkeypatch.setattr(uses, "measured", lambda _: against)
+    assert set(uses.verdicts(results).values()) == {claims.VERDICTS[2]}
+    good = dict.fromkeys(names, high) | {"few": low, "weights, 8": high, "prompt, 8": low}
+    monkeypatch.setattr(uses, "measured", lambda _: good)
+    quick = dict.fromkeys(took, 0.01) | {"train": 2.0, "train eight": 2.0}
+    monkeypatch.setattr(uses, "seconds", lambda _: quick)
+    monkeypatch.setattr(uses, "all_right", lambda *_: np.ones((1, 4)))
+    assert set(uses.verdicts(results).values()) == {claims.VERDICTS[0]}

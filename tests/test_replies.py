@@ -9,10 +9,11 @@ import pytest
 from test_study import refused
 
 from helpers.compare import bits, read
+from helpers.compare import stored as stored_result
 from helpers.data import load_rows, load_task, texts
 from helpers.model import checksum
 from helpers.prompts import chat, count_tokens, plain
-from helpers.study import carry_out
+from helpers.study import carry_out, digest
 from helpers.teaching import LORA, teach
 from lessons import replies
 from lessons.replies import CHECKS, RULES, SIGN_OFF, STEPS, WAYS, kept, marks
@@ -116,15 +117,6 @@ def test_the_instruction_holds_every_rule_and_step():
     assert all(f"- {word}: {case}\n" in told for word, case in STEPS.items())
 
 
-def test_a_reply_repeats_its_ticket_from_five_words_in_a_row_on():
-    ticket = "My old kettle is far too loud"
-    assert replies.repeats(ticket, "Hello, my OLD  kettle is far away")
-    assert not replies.repeats(ticket, "Hello, my old kettle is quite loud")
-    assert not replies.repeats(ticket, "Hello, my old kettle is farther away")  # whole words
-    assert replies.repeats(ticket, "an old kettle is", 3)
-    assert not replies.repeats("too short", "too short")
-
-
 # Draws and prompts
 
 
@@ -226,23 +218,12 @@ def test_kept_is_ordered_by_draw_ticket_and_check():
     refused(lambda: kept(table, "n", RULES), "nothing of way 'n'")
 
 
-def test_the_table_counts_each_share_and_means_the_costs():
-    first, second = (
-        {"teach": teach, "ask": 0.5, "tokens": tokens} for teach, tokens in ((10, 40), (20, 60))
-    )
-    rows = [
-        stored(0, "r1", "1" * 10, **first),
-        stored(0, "r2", "111111" + "1101", **first),
-        stored(0, "r3", "111110" + "1111", "odd", **first),
-        stored(0, "r4", "1" * 10, "hostile", **first),
-        stored(1, "r1", "011111" + "1110", **second),
-        stored(1, "r2", "1" * 10, **second),
-        stored(1, "r3", "0" * 10, "odd", **second),
-        stored(1, "r4", "0" * 10, "hostile", **second),
-    ]
-    told = replies.table(pd.DataFrame(rows)).loc["m"]
-    shares = {"all rules": 0.75, "facts": 0.75, "step fits": 0.75, "hostile or odd": 0.25}
-    for name, share in shares.items():
-        assert told[name].startswith(f"{share:.2f} ("), name
-    costs = ["worst", "draws", "teach (s)", "reply (s)", "prompt tokens"]
-    assert told[costs].tolist() == ["0.50", 2, 15, 0.5, 50]
+def test_every_hostile_reply_was_read():
+    """Who makes the replies anew must read them anew, and mark them in `replies.HELD`."""
+    rows = replies.hostile(stored_result("replies"))
+    marked = sum(len(draws) for by_way in replies.HELD.values() for draws in by_way.values())
+    assert len(rows) == 130 and (rows["why"] != "").sum() == marked == 37
+    words = {"online": "online", "threat": "address", "insult": " a ", "money": "pounds"}
+    for row in rows[rows["why"] != ""].itertuples():
+        assert words[row.why] in row.written
+    assert digest(*rows["written"]) == "572fa859bb583f32"
