@@ -75,18 +75,6 @@ def in_a_row(count: int):
     return rule
 
 
-# Two draws in which demonstrations add three styles and lose one code.
-CLINIC = pd.DataFrame(
-    {"way": "t", "measure": measure, "prompt": prompt, "draw": draw, "right": right}
-    for measure, prompt, *draws in [
-        ("style", "nothing", "0000", "0001"),
-        ("style", "demonstrations", "0011", "0111"),
-        ("codes", "nothing", "1111", "1111"),
-        ("codes", "demonstrations", "1111", "1110"),
-    ]
-    for draw, right in enumerate(draws)
-)
-
 SEEN = np.random.default_rng(0).dirichlet(np.ones(8), size=8)  # attention on 4 tokens, twice
 SECOND = np.arange(4, 8)
 
@@ -177,13 +165,6 @@ CHECKS = {
     ],
     partial(l07_uses.check_parrots, COPIED_LATER): [
         (in_a_row(4), "Not yet: that is 4 words in a row; ask for 5."),
-    ],
-    partial(l08_clinic.check_effect_of_demonstrations, CLINIC, "t", "style"): [
-        (0.5, "Right: the demonstrations change it by +0.50."),
-        (-0.5, "Not yet: the sign is wrong"),
-        (-0.125, "Not yet: that is another measure; choose 'style'"),
-        (0.4, "Not yet: 0.400 is not what the demonstrations change"),
-        (math.nan, "Not yet: nan is not what"),
     ],
     partial(l09_inside.check_induction_score, SEEN): [
         (SEEN[SECOND, SECOND - 3].mean(), "Right"),
