@@ -100,15 +100,16 @@ def train(lm: LanguageModel, kind: str, seed: int) -> LanguageModel:
 
 
 def go_on(lm: LanguageModel, examples: Sequence[Example], batch: int, seed: int) -> Iterator[dict]:
-    """Train the adapter of `lm` once through `examples`, at a falling rate; yields each step."""
-    yield from learn(lm, finetune.encode_examples(lm, TASK, examples), batch, seed)
-
-
-def learn(lm: LanguageModel, encoded: Sequence[Encoded], batch: int, seed: int) -> Iterator[dict]:
-    """The same for rows of tokens."""
+    """Train the adapter of `lm` once through `examples`, in the seed's order; yields each step."""
+    encoded = finetune.encode_examples(lm, TASK, examples)
     order = np.random.default_rng(seed).permutation(len(encoded))
-    cuts = range(0, len(order), batch)
-    plan = [(1, [encoded[i] for i in order[cut : cut + batch]]) for cut in cuts]
+    yield from learn(lm, [encoded[i] for i in order], batch)
+
+
+def learn(lm: LanguageModel, rows: Sequence[Encoded], batch: int) -> Iterator[dict]:
+    """Train the adapter of `lm` once through rows of tokens, as they stand, at a falling rate."""
+    cuts = range(0, len(rows), batch)
+    plan = [(1, rows[cut : cut + batch]) for cut in cuts]
     yield from finetune.train_adapter(lm, plan, RATE, lambda step: 1 - step / len(plan))
 
 
@@ -215,7 +216,7 @@ CELLS = {  # who wrote, and behind which prompt
     "both, remedy": ("many styles, shown", "demonstrations"),
 }
 RIVALS = {
-    "both, many styles without letters before them": ("many styles", "demonstrations"),
+    "both, many styles, each letter alone": ("many styles", "demonstrations"),
     "prompt alone, with the codebook": ("untaught", "codebook and demonstrations"),
     "prompt alone, a letter for every code": ("untaught", "a letter for every code"),
     "both, remedy": CELLS["both, remedy"],
@@ -496,18 +497,20 @@ ROW = checks.Build(
 
 
 def show_parting(costs: np.ndarray, tokens: Sequence[str], names: Sequence[str]) -> None:
-    """How likely two readers hold each of a letter's first tokens."""
-    panels = {
-        name: dict(zip(tokens, np.exp(-row), strict=False))
+    """How likely readers hold each of a letter's first tokens."""
+    shares_of = {
+        name: [Interval(p, p, p) for p in np.exp(-row[: len(tokens)])]
         for name, row in zip(names, costs, strict=True)
     }
-    one, other = (row[tokens[0]] for row in panels.values())
-    plots.bars(
-        panels,
-        f"The doctor's first token {tokens[0]!r}: from {one:.2f} to {other:.2f}",
-        "; ".join(f"{n}: {', '.join(f'{p:.2f}' for p in v.values())}" for n, v in panels.items())
-        + ".",
-        label="probability of the doctor's own token",
+    seen = [plots.visible(token) for token in tokens]
+    first = ", ".join(f"{numbers[0].mean:.2f} ({name})" for name, numbers in shares_of.items())
+    told = [f"{n}: " + ", ".join(f"{p.mean:.2f}" for p in v) for n, v in shares_of.items()]
+    plots.whiskers(
+        {"": {n: dict(zip(seen, v, strict=True)) for n, v in shares_of.items()}},
+        f"The doctor's first token {tokens[0]!r}: {first}",
+        "; ".join(told) + ".",
+        x="the doctor's letter, token by token",
+        y="probability of the token",
     )
 
 
@@ -516,7 +519,7 @@ def show_parting(costs: np.ndarray, tokens: Sequence[str], names: Sequence[str])
 
 def letter_explorer(results: pd.DataFrame, cells: Mapping[str, tuple[str, str]] = CELLS) -> Panel:
     """Choose doctor and note of a stored result of the clinic; see the letter of each cell and the
-    rules that it breaks."""
+    rules that it breaks. The first note's are printed as well."""
     visits = [visit for d in sorted(set(results["draw"])) for visit in draw(d)]
     asked = letters.asked(visits)
     said = {
@@ -537,9 +540,10 @@ def letter_explorer(results: pd.DataFrame, cells: Mapping[str, tuple[str, str]] 
         head = f"<p>Letters by this doctor:<br>{shown}</p><p>Note: <b>{noted}</b></p>"
         return head + rows_table(view(doctor, note))
 
-    first = "\n".join(f"{name}: {letter!r} {mark}" for name, letter, mark in view(0, 1))
-    sentence = f"An explorer of letters, in a live notebook. The first note's are:\n{first}."
+    for name, letter, mark in view(0, 1):
+        print(f"{name:13} | {letter} | {mark}")
     doctors = {f"{i + 1}: Dr {visit.doctor['doctor']}": i for i, visit in enumerate(visits)}
+    sentence = "An explorer of letters, in a live notebook."
     return explorer(show, sentence, doctor=doctors, note=range(1, NOTES + 1))
 
 
