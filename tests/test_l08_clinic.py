@@ -291,7 +291,7 @@ def rows_of(cells, draws=2) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-NONE, ALL_RIGHT = "0000", "1111"
+NONE, HALF, ALL_RIGHT = "00000000", "00001111", "11111111"
 CELLS = {
     ("untaught", "nothing"): (NONE, NONE),
     ("untaught", "demonstrations"): (NONE, ALL_RIGHT),
@@ -306,9 +306,9 @@ CELLS = {
     ("changed", "first", "second"),
     [
         ({}, "holds with conditions", "holds with conditions"),
-        ({("house style", "demonstrations"): ("0111", ALL_RIGHT)}, "holds", "holds"),
+        ({("house style", "demonstrations"): (HALF, ALL_RIGHT)}, "holds", "holds"),
         ({("many styles, shown", "demonstrations"): (NONE, NONE)}, "does not", "does not"),
-        ({("many styles, shown", "nothing"): (NONE, "1110")}, "holds with", "does not"),
+        ({("many styles, shown", "nothing"): (NONE, "11111110")}, "holds with", "does not"),
     ],
 )
 def test_verdicts_follow_the_rule(monkeypatch, tmp_path, capsys, changed, first, second):
