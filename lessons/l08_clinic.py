@@ -479,6 +479,9 @@ ROW = checks.Build(
         "a demonstration must look as in asking: no empty line follows it.": partial(
             _training_row, line="{} => {}\n\n"
         ),
+        "a demonstration still ends in `...`: put =>, the letter and a line break there.": partial(
+            _training_row, line="{} ..."
+        ),
         "a demonstration must look as in asking: => stands between note and letter.": partial(
             _training_row, line="{} {}\n"
         ),
