@@ -1,5 +1,8 @@
 """Lesson 8: codes taught to the weights, styles shown in the prompt, and both together.
 
+What the learner builds is judged by the `Build`s below: the two scores of a letter, where two
+readers of a letter part, and the remedy's training row.
+
 `python -m lessons clinic` makes the two by two (trained or not, demonstrations or not), and
 `… distilled` what stays of one doctor's style without the prompt. `… tuned_together` and then
 `… fair_together` make what the claims are decided by: see `fair_together`. `… clinic_house` and
@@ -7,7 +10,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from html import escape
 from pathlib import Path
@@ -15,12 +18,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+import torch
 from tqdm.auto import tqdm
 
-from helpers import adapters, checks, finetune
-from helpers.compare import right, scored, where
+from helpers import adapters, checks, claims, compare, finetune, plots
+from helpers.compare import Interval, right, scored, where
 from helpers.data import DATA, Example
+from helpers.finetune import Encoded
 from helpers.model import LanguageModel
+from helpers.prompts import count_tokens, encode, plain
 from helpers.study import Made, Study, digest
 from helpers.teaching import teach
 from helpers.widgets import Panel, explorer, rows_table
@@ -94,11 +100,16 @@ def train(lm: LanguageModel, kind: str, seed: int) -> LanguageModel:
 
 
 def go_on(lm: LanguageModel, examples: Sequence[Example], batch: int, seed: int) -> Iterator[dict]:
-    """Train the adapter of `lm` once through `examples`, at a falling rate; yields each step."""
+    """Train the adapter of `lm` once through `examples`, in the seed's order; yields each step."""
     encoded = finetune.encode_examples(lm, TASK, examples)
     order = np.random.default_rng(seed).permutation(len(encoded))
-    cuts = range(0, len(order), batch)
-    plan = [(1, [encoded[i] for i in order[cut : cut + batch]]) for cut in cuts]
+    yield from learn(lm, [encoded[i] for i in order], batch)
+
+
+def learn(lm: LanguageModel, rows: Sequence[Encoded], batch: int) -> Iterator[dict]:
+    """Train the adapter of `lm` once through rows of tokens, as they stand, at a falling rate."""
+    cuts = range(0, len(rows), batch)
+    plan = [(1, rows[cut : cut + batch]) for cut in cuts]
     yield from finetune.train_adapter(lm, plan, RATE, lambda step: 1 - step / len(plan))
 
 
@@ -195,60 +206,354 @@ MADE |= {
 }
 
 
+# What stored letters say
+
+CELLS = {  # who wrote, and behind which prompt
+    "untaught": ("untaught", "nothing"),
+    "weights alone": ("house style", "nothing"),
+    "prompt alone": ("untaught", "demonstrations"),
+    "both, plain": ("house style", "demonstrations"),
+    "both, remedy": ("many styles, shown", "demonstrations"),
+}
+RIVALS = {
+    "both, many styles, each letter alone": ("many styles", "demonstrations"),
+    "prompt alone, with the codebook": ("untaught", "codebook and demonstrations"),
+    "prompt alone, a letter for every code": ("untaught", "a letter for every code"),
+    "both, remedy": CELLS["both, remedy"],
+}
+LOOKED = {  # whose letters after distilling, behind which prompt, and the two in words
+    ("own", "nothing"): "this doctor, no prompt",
+    ("other", "demonstrations"): "another doctor, shown",
+}
+
+
+def stored_letters(results: pd.DataFrame, cell: tuple[str, str]) -> list[list[str]]:
+    """The letters of each draw that a cell of the stored result has written, seed 0."""
+    way, prompt = cell
+    rows = where(results, way=way, prompt=prompt, measure="both", seed=0).sort_values("draw")
+    return [json.loads(written) for written in rows["said"]]
+
+
+def shares(
+    results: pd.DataFrame, cells: Mapping[str, tuple[str, str]] = CELLS
+) -> dict[str, dict[str, Interval]]:
+    """The share of letters right, by cell and measure."""
+    return {
+        name: {
+            measure: compare.interval(right(results, measure=measure, way=way, prompt=prompt))
+            for measure in letters.MEASURES
+        }
+        for name, (way, prompt) in cells.items()
+    }
+
+
+def show_shares(measured: Mapping[str, Mapping[str, Interval]]) -> None:
+    """The stored shares of all cells, for codes, for style, and for both at once."""
+    both = {name: by_measure["both"] for name, by_measure in measured.items()}
+    best = max(both, key=lambda name: both[name].mean)
+    others = max(number.mean for name, number in both.items() if name != best)
+    plots.whiskers(
+        {"": measured},
+        f"Both at once: {best!r} {both[best].mean:.2f}, the others at most {others:.2f}",
+        "Both at once: " + "; ".join(f"{name} {number}" for name, number in both.items()) + ".",
+        y="share of letters right",
+        form="bars",
+    )
+
+
+def kept_after(results: pd.DataFrame) -> pd.DataFrame:
+    """What letters keep before and after distilling: of the doctor whose letters were distilled,
+    without a prompt, and of another one, behind letters."""
+    ends, columns = (0, max(results["steps"])), {}
+    for (doctor, prompt), name in LOOKED.items():
+        for steps in ends:
+            rows = where(results, doctor=doctor, prompt=prompt, steps=steps)
+            kept = letters.rules_kept(rows)
+            column = {
+                rule: kept[rule].mean() for rule in ("opening", "wording", "sign-off", "code")
+            }
+            column["whole style"] = right(rows, measure="style").mean()
+            columns[name, f"{steps} steps"] = column
+    return pd.DataFrame(columns).round(2)
+
+
+# What the learner builds: the scores of a letter, where two readers part, the remedy's row
+
+
+def marks(doctor: dict[str, str], note: letters.Note, text: str) -> list[float]:
+    """Whether a letter's code is right, whether the style is kept, and both at once."""
+    return _marks(doctor, note, text)
+
+
+def _marks(
+    doctor: dict[str, str],
+    note: letters.Note,
+    text: str,
+    code: Callable = lambda named, note: named == {note.code},
+    style: Callable = lambda text, before, after: text.startswith(before) and text.endswith(after),
+    both: Callable = lambda code, style: code * style,
+) -> list[float]:
+    """`marks` with what stands in its three blanks."""
+    named = {name for name, words in letters.load().codes.items() if words in text.lower()}
+    code_right = code(named, note)
+    before, after = letters.write(doctor, note, "|").split("|")
+    style_kept = style(text, before, after)
+    return [code_right, style_kept, both(code_right, style_kept)]
+
+
+def _judged() -> tuple[letters.Visit, list[str]]:
+    """A visit whose note is answered with a right letter and with some that are wrong somewhere."""
+    doctor, note = (visit := draw(0)[0]).doctor, visit.notes[0]
+    letter, words = letters.write(doctor, note), letters.load().codes[note.code]
+    other = next(w for code, w in letters.load().codes.items() if code != note.code)
+    changed = [words.upper(), other, f"{words} and {other}", "a bad mood"]
+    texts = [letter, *(letter.replace(words, new) for new in changed)]
+    texts += [f"{letter} Bye", f"Hello. {letter}", letters.write(letters.HOUSE, note), ""]
+    return visit._replace(notes=[note] * len(texts)), texts
+
+
+def _marks_trial(piece: Callable, _) -> list[list[float]]:
+    visit, texts = _judged()
+    return [piece(visit.doctor, visit.notes[0], text) for text in texts]
+
+
+def _marks_truth(_) -> np.ndarray:
+    visit, texts = _judged()
+    return np.array(list(letters_right([visit], texts).values())).T
+
+
+MARKS = checks.Build(
+    own=marks,
+    trial=_marks_trial,
+    truth=_marks_truth,
+    praise="your scores are those by which the stored letters were judged.",
+    mistakes={
+        "a letter that names another finding as well is not right: compare the whole set.": partial(
+            _marks, code=lambda named, note: note.code in named
+        ),
+        "not any code will do: it must be the note's own.": partial(
+            _marks, code=lambda named, note: bool(named)
+        ),
+        "a letter also has an ending; look at what comes after the finding.": partial(
+            _marks, style=lambda text, before, after: text.startswith(before)
+        ),
+        "a letter also has a beginning: both ends must be the doctor's.": partial(
+            _marks, style=lambda text, before, after: text.endswith(after)
+        ),
+        "one of the two is not both: multiply.": partial(
+            _marks, both=lambda code, style: max(code, style)
+        ),
+        "a mean gives half a point to a letter with a wrong finding: multiply.": partial(
+            _marks, both=lambda code, style: (code + style) / 2
+        ),
+    },
+)
+
+Reader = tuple[LanguageModel, str]  # a model with the prompt before a letter
+
+
+def parting(first: Reader, second: Reader, letter: str) -> tuple[np.ndarray, int]:
+    """What each token of a letter costs two readers, and where the second pays most more."""
+    return _parting(first, second, letter)
+
+
+def _parting(
+    first: Reader,
+    second: Reader,
+    letter: str,
+    row: Callable = lambda i: i - 1,
+    at: Callable = lambda costs: np.argmax(costs[1] - costs[0]),
+) -> tuple[np.ndarray, int]:
+    """`parting` with what stands in its two blanks."""
+    costs = []
+    for lm, prompt in (first, second):
+        start = len(lm.tokenizer(prompt).input_ids)
+        tokens = lm.tokenizer(f"{prompt} {letter}", return_tensors="pt").input_ids.to(lm.device)
+        with torch.no_grad():
+            log_p = torch.log_softmax(lm.model(tokens).logits[0].float(), dim=-1)
+        costs.append([-log_p[row(i), tokens[0, i]].item() for i in range(start, tokens.shape[1])])
+    return np.array(costs), at(np.array(costs))
+
+
+def _readers(lm: LanguageModel) -> tuple[list[Reader], str]:
+    """A model with a note alone and behind letters of its doctor, and that doctor's letter."""
+    visit = draw(0)[0]
+    note = visit.notes[0]
+    readers = [(lm, plain(TASK, shown, str(note))) for shown in ([], visit.demonstrations)]
+    return readers, letters.write(visit.doctor, note)
+
+
+def _parting_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    readers, letter = _readers(lm)
+    costs, place = piece(*readers, letter)
+    return [*np.ravel(costs), place]
+
+
+def _parting_truth(lm: LanguageModel) -> list[float]:
+    (readers, letter), costs = _readers(lm), []
+    for _, prompt in readers:
+        tokens, start = (
+            encode(lm.tokenizer, f"{prompt} {letter}"),
+            count_tokens(lm.tokenizer, prompt),
+        )
+        costs.append(finetune.token_losses(lm, Encoded(tokens, start))[start - 1 :])
+    extra = costs[1] - costs[0]
+    return [*np.ravel(costs), extra.tolist().index(extra.max())]
+
+
+PARTING = checks.Build(
+    own=parting,
+    trial=_parting_trial,
+    truth=_parting_truth,
+    praise="your costs are those of the course's own token_losses, and the place is right.",
+    mistakes={
+        "row i foretells token i + 1, so token i is foretold by the row before it.": partial(
+            _parting, row=lambda i: i
+        ),
+        "that is where the first pays most more; take the second's costs minus the first's.": (
+            partial(_parting, at=lambda costs: np.argmax(costs[0] - costs[1]))
+        ),
+        "that is where the second pays most; take away what the first pays there.": partial(
+            _parting, at=lambda costs: np.argmax(costs[1])
+        ),
+        "that is how much more it pays; the place is asked for, with np.argmax.": partial(
+            _parting, at=lambda costs: np.max(costs[1] - costs[0])
+        ),
+    },
+)
+
+
+def training_row(lm: LanguageModel, written: Sequence[Example]) -> Encoded:
+    """A doctor's letters as a prompt and its answer, of which the loss counts the last letter."""
+    return _training_row(lm, written)
+
+
+def _training_row(
+    lm: LanguageModel,
+    written: Sequence[Example],
+    shown: Callable = lambda written: written[:-1],
+    line: str = "{} => {}\n",
+    start: Callable = lambda lm, prompt, written: len(lm.tokenizer(prompt).input_ids),
+) -> Encoded:
+    """`training_row` with what stands in its three blanks."""
+    last, prompt = written[-1], ""
+    for letter in shown(written):
+        prompt += line.format(letter.text, letter.label)
+    prompt += f"{last.text} =>"
+    tokens = lm.tokenizer(f"{prompt} {last.label}\n").input_ids
+    return Encoded(tokens, start(lm, prompt, written))
+
+
+def _row_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    """Where the loss begins, how many tokens there are, and these: for the rows of two doctors."""
+    numbers = []
+    for row in by_doctor(0)[:2]:
+        tokens, start = piece(lm, row)
+        numbers += [start, len(tokens), *tokens]
+    return numbers
+
+
+def _row_truth(lm: LanguageModel) -> list[float]:
+    def coded(row: list[Example]) -> Encoded:
+        return finetune.encode_examples(lm, TASK, row[-1:], demonstrations=lambda *_: row[:-1])[0]
+
+    rows = [coded(row) for row in by_doctor(0)[:2]]
+    return [n for tokens, start in rows for n in (start, len(tokens), *tokens)]
+
+
+ROW = checks.Build(
+    own=training_row,
+    trial=_row_trial,
+    truth=_row_truth,
+    praise="the course's own encoder makes the same rows, and counts the same tokens.",
+    mistakes={
+        "the answer stands among the demonstrations, so it could be copied: leave it out.": partial(
+            _training_row, shown=lambda written: written
+        ),
+        "no letter stands before the note, so there is nothing to look back to.": partial(
+            _training_row, shown=lambda written: []
+        ),
+        "a demonstration must look as in asking: a line break ends it.": partial(
+            _training_row, line="{} => {}"
+        ),
+        "a demonstration must look as in asking: no empty line follows it.": partial(
+            _training_row, line="{} => {}\n\n"
+        ),
+        "a demonstration still ends in `...`: put =>, the letter and a line break there.": partial(
+            _training_row, line="{} ..."
+        ),
+        "a demonstration must look as in asking: => stands between note and letter.": partial(
+            _training_row, line="{} {}\n"
+        ),
+        "that counts the demonstrations too; the loss begins behind the whole prompt.": partial(
+            _training_row,
+            start=lambda lm, prompt, written: count_tokens(lm.tokenizer, f"{written[0].text} =>"),
+        ),
+        "the loss would count the whole row; only its last letter is to be learnt.": partial(
+            _training_row, start=lambda lm, prompt, written: 0
+        ),
+        "those are characters; count the prompt's tokens.": partial(
+            _training_row, start=lambda lm, prompt, written: len(prompt)
+        ),
+    },
+)
+
+
+def show_parting(costs: np.ndarray, tokens: Sequence[str], names: Sequence[str]) -> None:
+    """How likely readers hold each of a letter's first tokens."""
+    shares_of = {
+        name: [Interval(p, p, p) for p in np.exp(-row[: len(tokens)])]
+        for name, row in zip(names, costs, strict=True)
+    }
+    seen = [plots.visible(token) for token in tokens]
+    first = ", ".join(f"{numbers[0].mean:.2f} ({name})" for name, numbers in shares_of.items())
+    told = [f"{n}: " + ", ".join(f"{p.mean:.2f}" for p in v) for n, v in shares_of.items()]
+    plots.whiskers(
+        {"": {n: dict(zip(seen, v, strict=True)) for n, v in shares_of.items()}},
+        f"The doctor's first token {tokens[0]!r}: {first}",
+        "; ".join(told) + ".",
+        x="the doctor's letter, token by token",
+        y="probability of the token",
+    )
+
+
 # Explorer and checks
 
 
-def letter_explorer(results: pd.DataFrame, cells: Mapping[str, tuple[str, str]]) -> Panel:
-    """Choose doctor and note of a stored result of the clinic; see every cell's letter and the
-    rules that it breaks.
-
-    `cells` maps a name to a training and a prompt of the result; letters are those of seed 0.
-    """
+def letter_explorer(results: pd.DataFrame, cells: Mapping[str, tuple[str, str]] = CELLS) -> Panel:
+    """Choose doctor and note of a stored result of the clinic; see the letter of each cell and the
+    rules that it breaks. The first note's are printed as well."""
     visits = [visit for d in sorted(set(results["draw"])) for visit in draw(d)]
-    asked, said = letters.asked(visits), {}
-    for name, (way, prompt) in cells.items():
-        rows = where(results, way=way, prompt=prompt, measure="both", seed=0).sort_values("draw")
-        said[name] = [letter for written in rows["said"] for letter in json.loads(written)]
+    asked = letters.asked(visits)
+    said = {
+        name: [letter for written in stored_letters(results, cell) for letter in written]
+        for name, cell in cells.items()
+    }
 
-    def show(doctor: int, note: int) -> str:
+    def view(doctor: int, note: int) -> list[tuple[str, str, str]]:
         place = doctor * NOTES + note - 1
         style, noted = asked[place]
-        shown = "<br>".join(escape(letter.label) for letter in visits[doctor].demonstrations)
-        rows = []
-        for name, letter in [
-            ("right", letters.write(style, noted)),
-            *((name, written[place]) for name, written in said.items()),
-        ]:
-            kept = letters.rules(style, noted, letter)
-            broken = [rule for rule, is_kept in kept.items() if not is_kept]
-            rows.append((name, letter, f"✗ {', '.join(broken)}" if broken else "✓ all rules kept"))
-        head = f"<p>Letters by this doctor:<br>{shown}</p>"
-        return f"{head}<p>Note: <b>{escape(str(noted))}</b></p>{rows_table(rows)}"
+        rows = [("right", letters.write(style, noted))]
+        rows += [(name, written[place]) for name, written in said.items()]
+        return [(name, letter, _broken(style, noted, letter)) for name, letter in rows]
 
+    def show(doctor: int, note: int) -> str:
+        shown = "<br>".join(escape(letter.label) for letter in visits[doctor].demonstrations)
+        noted = escape(str(visits[doctor].notes[note - 1]))
+        head = f"<p>Letters by this doctor:<br>{shown}</p><p>Note: <b>{noted}</b></p>"
+        return head + rows_table(view(doctor, note))
+
+    for name, letter, mark in view(0, 1):
+        print(f"{name:13} | {letter} | {mark}")
     doctors = {f"{i + 1}: Dr {visit.doctor['doctor']}": i for i, visit in enumerate(visits)}
     sentence = "An explorer of letters, in a live notebook."
     return explorer(show, sentence, doctor=doctors, note=range(1, NOTES + 1))
 
 
-def check_effect_of_demonstrations(
-    results: pd.DataFrame, way: str, measure: str, gap: float | None
-) -> None:
-    """Check the mean of a measure with demonstrations minus without, after one kind of training."""
-    truth, other = (
-        right(results, measure=name, way=way, prompt="demonstrations").mean()
-        - right(results, measure=name, way=way, prompt="nothing").mean()
-        for name in (measure, "codes" if measure == "style" else "style")
-    )
-    checks.judge(
-        gap,
-        truth,
-        f"the demonstrations change it by {truth:+.2f}.",
-        "{answer:.3f} is not what the demonstrations change in " + f"{measure!r}.",
-        {
-            "the sign is wrong: take the share without demonstrations away.": -truth,
-            f"that is another measure; choose {measure!r}.": other,
-        },
-    )
+def _broken(style: dict[str, str], note: letters.Note, letter: str) -> str:
+    kept = letters.rules(style, note, letter)
+    broken = [rule for rule, is_kept in kept.items() if not is_kept]
+    return f"✗ {', '.join(broken)}" if broken else "✓ all rules kept"
 
 
 def check_own_doctor(lm: LanguageModel, doctor: dict[str, str] | None, least: int = 3) -> None:
@@ -282,3 +587,68 @@ def _doctor_problem(doctor: dict[str, str], learned: dict[str, list[str]]) -> st
         return f"the order is one of {letters.ORDERS}, the case one of {letters.CASES}."
     old = [feature for feature in ("opening", "ending") if doctor[feature] in learned[feature]]
     return f"the {old[0]} was in the training; invent another." if old else None
+
+
+# How many of the ten letters that `check_chain` asks for the lesson's eight steps of training get
+# right in code and style: measured once, with rows in the order of the seed's doctors.
+MENDED = 3
+
+
+def check_chain(chain: Callable[[Visit], Sequence[str] | None], goal: int = MENDED) -> None:
+    """Check that the learner's way to write the letters of a visit gets at least `goal` of ten
+    development letters right in code and style."""
+    visits, problem, praise, said = draw(100, "dev"), None, "", [None]
+    try:
+        said = [chain(visit) for visit in visits]
+    except Exception as error:  # whatever a learner's piece does, the lesson goes on
+        problem = f"it stops with {type(error).__name__}: {error}."
+    if not problem and None not in said:
+        if any(len(part) != NOTES for part in said):
+            problem = f"return a letter for each of the {NOTES} notes of a visit."
+        else:
+            marked = letters_right(visits, [letter for part in said for letter in part])
+            code, style, both = (sum(marked[measure]) for measure in letters.MEASURES)
+            praise = f"{both} of 10 have both right; {code} the code, {style} the style."
+            problem = None if both >= goal else f"{praise} Get at least {goal}."
+    checks.tell(problem is not None or None not in said, problem, praise)
+
+
+# The verdicts
+
+LESSON = "08_better_together"
+WHY = {
+    "C1": "The training must hold demonstrations of many styles; plain fine-tuning breaks them.",
+    "C2": "Here fine-tuning also had to teach how to adapt.",
+}
+
+
+def record(results: pd.DataFrame) -> None:
+    """Decide C1 and C2 from the stored letters, record both verdicts, and print them."""
+    holds, partly, fails = claims.VERDICTS
+
+    def gap(measure: str, first: str, second: tuple[str, str]) -> Interval:
+        pair = (CELLS[first], second)
+        here, there = (
+            right(results, measure=measure, way=way, prompt=prompt) * 1.0 for way, prompt in pair
+        )
+        return compare.interval(here - there)
+
+    best, plain_both = "both, remedy", "both, plain"
+    parts = ("weights alone", "prompt alone", plain_both)
+    gains = {name: gap("both", best, CELLS[name]) for name in parts}
+    knows = gap("codes", best, CELLS["prompt alone"])
+    adapts = gap("style", best, (CELLS[best][0], "nothing"))
+    reads = gap("style", plain_both, CELLS["weights alone"]).mean >= adapts.mean / 2
+    wins = min(gain.low for gain in gains.values()) > 0
+    plainly = gap("both", plain_both, CELLS["prompt alone"]).low > 0
+    splits = min(knows.low, adapts.low) > 0 and min(knows.mean, adapts.mean) >= 0.5
+    remedy = shares(results)[best]["both"]
+    measured = {
+        "C1": f"both right {remedy}; minus prompt alone {gains['prompt alone']:+.2f}",
+        "C2": f"training on codes {knows:+.2f}; demonstrations on style {adapts:+.2f}",
+    }
+    verdicts = {"C1": (wins, plainly), "C2": (splits, reads)}
+    for claim, (mainly, always) in verdicts.items():
+        verdict = (holds if always else partly) if mainly else fails
+        claims.record_verdict(claim, LESSON, measured[claim], verdict, WHY[claim])
+        print(f"{claim} {verdict}: {measured[claim]}. {WHY[claim]}")

@@ -51,18 +51,6 @@ def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
 
 
-# Two draws in which demonstrations add three styles and lose one code.
-CLINIC = pd.DataFrame(
-    {"way": "t", "measure": measure, "prompt": prompt, "draw": draw, "right": right}
-    for measure, prompt, *draws in [
-        ("style", "nothing", "0000", "0001"),
-        ("style", "demonstrations", "0011", "0111"),
-        ("codes", "nothing", "1111", "1111"),
-        ("codes", "demonstrations", "1111", "1110"),
-    ]
-    for draw, right in enumerate(draws)
-)
-
 SEEN = np.random.default_rng(0).dirichlet(np.ones(8), size=8)  # attention on 4 tokens, twice
 SECOND = np.arange(4, 8)
 
@@ -139,13 +127,6 @@ CHECKS = {
         (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
         (l07_uses.stops, "Not yet: it stops 0 of 18"),
         (lambda reply: True, "Not yet: it stops 18 of 18 replies that must not be sent, 60 of"),
-    ],
-    partial(l08_clinic.check_effect_of_demonstrations, CLINIC, "t", "style"): [
-        (0.5, "Right: the demonstrations change it by +0.50."),
-        (-0.5, "Not yet: the sign is wrong"),
-        (-0.125, "Not yet: that is another measure; choose 'style'"),
-        (0.4, "Not yet: 0.400 is not what the demonstrations change"),
-        (math.nan, "Not yet: nan is not what"),
     ],
     partial(l09_inside.check_induction_score, SEEN): [
         (SEEN[SECOND, SECOND - 3].mean(), "Right"),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -270,6 +271,101 @@ def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, mon
         *((n, who, what) for n in (0, 1, 2)
           for who, what in (("own", "nothing"), ("other", "demonstrations"))),
     ]  # fmt: skip
+
+
+# What stored letters say, and the verdicts
+
+
+def rows_of(cells, draws=2) -> pd.DataFrame:
+    """Stored rows of `draws` draws; `cells` maps (way, prompt) to the letters that are right in
+    codes and in style, as texts of ones and zeros."""
+    rows = []
+    for (way, prompt), (right_codes, right_style) in cells.items():
+        both = "".join(
+            str(int(a == b == "1")) for a, b in zip(right_codes, right_style, strict=True)
+        )
+        by_measure = {"codes": right_codes, "style": right_style, "both": both}
+        for d, (measure, bits) in product(range(draws), by_measure.items()):
+            row = {"way": way, "prompt": prompt, "draw": d, "seed": 0, "measure": measure}
+            rows.append(row | {"right": bits, "said": json.dumps([f"{way} {d}"])})
+    return pd.DataFrame(rows)
+
+
+NONE, HALF, ALL_RIGHT = "00000000", "00001111", "11111111"
+CELLS = {
+    ("untaught", "nothing"): (NONE, NONE),
+    ("untaught", "demonstrations"): (NONE, ALL_RIGHT),
+    ("house style", "nothing"): (ALL_RIGHT, NONE),
+    ("house style", "demonstrations"): (NONE, NONE),
+    ("many styles, shown", "nothing"): (NONE, NONE),
+    ("many styles, shown", "demonstrations"): (ALL_RIGHT, ALL_RIGHT),
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "first", "second"),
+    [
+        ({}, "holds with conditions", "holds with conditions"),
+        ({("house style", "demonstrations"): (HALF, ALL_RIGHT)}, "holds", "holds"),
+        ({("many styles, shown", "demonstrations"): (NONE, NONE)}, "does not", "does not"),
+        ({("many styles, shown", "nothing"): (NONE, "11111110")}, "holds with", "does not"),
+    ],
+)
+def test_verdicts_follow_the_rule(monkeypatch, tmp_path, capsys, changed, first, second):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    clinic.record(rows_of(CELLS | changed))
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"C1 {first}") and told[1].startswith(f"C2 {second}")
+
+
+def test_stored_letters_are_those_of_the_cell_draw_by_draw():
+    stored = rows_of(CELLS)
+    assert clinic.stored_letters(stored, ("house style", "nothing")) == [
+        ["house style 0"],
+        ["house style 1"],
+    ]
+    measured = clinic.shares(stored)
+    assert list(measured) == list(clinic.CELLS)
+    assert measured["prompt alone"]["style"].mean == 1 and measured["both, plain"]["both"].mean == 0
+
+
+def test_what_distilling_kept_is_told_before_and_after():
+    own, other = draw(0)
+    rows = []
+    for steps, kept in ((0, False), (5, True)):
+        for doctor, prompt, visit in (("own", "nothing", own), ("other", "demonstrations", other)):
+            said = [write(visit.doctor, note) if kept else "nothing" for note in visit.notes]
+            row = {"draw": 0, "steps": steps, "doctor": doctor, "prompt": prompt}
+            rows.append(
+                row | {"measure": "both", "said": json.dumps(said), "right": "0" * len(said)}
+            )
+            rows.append(row | {"measure": "style", "said": "", "right": "01"[kept] * len(said)})
+    table = clinic.kept_after(pd.DataFrame(rows))
+    assert (table.xs("0 steps", axis=1, level=1) == 0).all(axis=None)
+    assert (table.xs("5 steps", axis=1, level=1) == 1).all(axis=None)
+
+
+# The challenge
+
+
+def test_a_chain_is_judged_by_what_it_writes(capsys):
+    def right(visit):
+        return [write(visit.doctor, note) for note in visit.notes]
+
+    def half(visit):
+        return right(visit)[:2] + ["Dear all"] * 3
+
+    chains = (right, half, lambda visit: right(visit)[:2], lambda visit: None, lambda visit: 1 / 0)
+    for chain in chains:
+        clinic.check_chain(chain, 5)
+    told = capsys.readouterr().out.splitlines()
+    assert told == [
+        "Right: 10 of 10 have both right; 10 the code, 10 the style.",
+        "Not yet: 4 of 10 have both right; 4 the code, 4 the style. Get at least 5.",
+        "Not yet: return a letter for each of the 5 notes of a visit.",
+        "Not attempted yet: fill in the cell above, run it, then run this one.",
+        "Not yet: it stops with ZeroDivisionError: division by zero.",
+    ]
 
 
 # The codes alone
