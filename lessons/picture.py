@@ -27,7 +27,7 @@ ADDED = (  # by lesson: the part of the drawing that is new, and what it says
     ("cache", "What the tokens leave in every layer is the cache; it can be kept."),
     ("file", "An adapter is a file that stays; a prompt has to be given again."),
     ("fault", "A broken demonstration misleads whatever reads it."),
-    ("jobs", "Four jobs: codes and topics lean on weights, styles and tones on the prompt."),
+    ("jobs", "Four jobs, each with its own rule: which way carries which?"),
     ("together", "Both together: the adapter brings codes, the prompt the style."),
     ("heads", "A few heads fetch from the prompt; the adapter acts in every layer."),
     ("choice", "Which way? A prompt selects a skill; weights store what the model lacks."),
@@ -120,8 +120,8 @@ def _fault(axis: Axes) -> None:
 
 
 def _jobs(axis: Axes) -> None:
-    axis.text(LEFT - 0.1, 5.45, "style, tone", color=PROMPT, ha="right")
-    axis.text(LEFT + 4.1, 5.45, "topics, codes", color=WEIGHTS)
+    axis.text(LEFT - 0.1, 5.45, "style, tone?", color=PROMPT, ha="right")
+    axis.text(LEFT + 4.1, 5.45, "topics, codes?", color=WEIGHTS)
 
 
 def _together(axis: Axes) -> None:
