@@ -195,9 +195,11 @@ def words(text: str) -> set[str]:
 def likeness(question: str, lines: Sequence[str]) -> list[float]:
     bags, scores = [words(line) for line in lines], []
     for bag in bags:
-        shared = words(question) & bag
-        holding = [sum(word in other for other in bags) for word in shared]
-        scores.append(sum(math.log(len(bags) / n) for n in holding))
+        score = 0.0
+        for word in bag & words(question):
+            holding = sum(word in other for other in bags)
+            score += math.log(len(bags) / holding)
+        scores.append(score)
     return scores
 
 
@@ -246,7 +248,10 @@ LIKENESS = checks.Build(
     truth=_likeness_truth,
     praise="your scores are those of scikit-learn's TF-IDF.",
     mistakes={
-        "count only words that stand in both, the question and the line: use &.": partial(
+        "count only those words of the line that the question has too.": partial(
+            _likeness_with, shared=lambda asked, bag: bag
+        ),
+        "`|` gives the words of either side, and some stand in no line: take `&`.": partial(
             _likeness_with, shared=set.union
         ),
         "every shared word counts the same: in how many of `bags` does it stand?": partial(
@@ -586,15 +591,15 @@ def show_forgetting(results: pd.DataFrame) -> None:
 def lookup_explorer(lines: Sequence[str], scores_of: Callable, start: str) -> Panel:
     """Type a question; see the lines most like it, with their scores by the learner's function."""
 
-    def best(question: str) -> list[tuple[str, float]]:
+    def best(question: str) -> list[tuple[str, str]]:
         scores = np.array(scores_of(question, lines))
-        return [(lines[i], scores[i]) for i in np.argsort(-scores, kind="stable")[:4]]
+        order = np.argsort(-scores, kind="stable")[:4]
+        return [(f"{scores[i]:.2f}", lines[i]) for i in order]
 
     def show(question: str) -> str:
-        return rows_table([(f"{s:.2f}", line) for line, s in best(question)], ("score", "line"))
+        return rows_table(best(question), ("score", "line"))
 
-    line, score = best(start)[0]
-    sentence = f"An explorer of look-up. Asked {start!r} it finds {line!r} (score {score:.2f})."
+    sentence = f"Asked {start!r} it finds {best(start)[0][1]!r}."
     return explorer(show, sentence, question=start)
 
 
@@ -661,7 +666,7 @@ def check_own_facts(
     own: Sequence[tuple[str, str]] | None,
     questions: Sequence[str] | None,
 ) -> None:
-    """Check that each question finds its own fact among all lines and is then answered from it."""
+    """Check that each question finds its own fact among all lines; tell what the model writes."""
     attempted, problem, praise = bool(own and questions), None, ""
     if attempted and not 3 <= len(own) == len(questions):
         problem = "give at least three facts, each a beginning and its answer, and a question each."
@@ -669,14 +674,12 @@ def check_own_facts(
         lines = [*(f"{start} {end}" for start, end in own), *written_out(known)]
         found = [lines[int(np.argmax(scores_of(question, lines)))] for question in questions]
         wrong = [i for i, line in enumerate(found) if line != lines[i]]
-        asked = {q: [Example(*fact)] for q, fact in zip(questions, own, strict=True)}
-        said = answer(lm, facts.TASK, asked.__getitem__, list(questions))
-        right = sum(text == end for text, (_, end) in zip(said, own, strict=True))
-        praise = f"every line is found, and {right} of {len(own)} answers are written from it."
         if wrong:
             problem = f"{questions[wrong[0]]!r} finds {found[wrong[0]]!r}: share a rarer word."
-        elif 2 * right < len(own):
-            problem = f"the lines are found, but the model writes {said!r}: end where it answers."
+        else:
+            asked = {q: [Example(*fact)] for q, fact in zip(questions, own, strict=True)}
+            said = answer(lm, facts.TASK, asked.__getitem__, list(questions))
+            praise = f"every line is found. Behind them the model writes {', '.join(said)}."
     checks.tell(attempted, problem, praise)
 
 

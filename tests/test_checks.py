@@ -280,9 +280,13 @@ ASKED = ["Where is the key? It hangs", "Ilka my aunt is living in", "Where has i
         (OWN, None, [], "Not attempted yet"),
         (OWN[:2], ASKED[:2], [], "Not yet: give at least three facts"),
         (OWN, ASKED[:2], [], "Not yet: give at least three facts"),
-        (OWN, ASKED, ["inside", "Ghent", "far"], "Right: every line is found, and 2 of 3 answers"),
-        (OWN, ASKED, ["inside", "no", "no"], "Not yet: the lines are found, but the model writes"),
-        (OWN, [ASKED[1], *ASKED[1:]], ["", "", ""], "Not yet: 'Ilka my aunt is living in' finds"),
+        (
+            OWN,
+            ASKED,
+            ["inside", "far"],
+            "Right: every line is found. Behind them the model writes in",
+        ),
+        (OWN, [ASKED[1], *ASKED[1:]], [], "Not yet: 'Ilka my aunt is living in' finds"),
     ],
 )
 def test_own_facts_are_looked_up_and_answered(capsys, monkeypatch, own, questions, said, told):
