@@ -683,8 +683,11 @@ def check_own_facts(
     checks.tell(attempted, problem, praise)
 
 
+SOLUTION_ROWS = 104  # rate 0.001, half of the rows replayed: 13 steps of 8 rows, -0.04 nats
+
+
 def check_gentle(
-    attempt: Callable[[float, float], tuple[float, float]],
+    attempt: Callable[[float, float], tuple[float, float, int]],
     rate: float | None,
     share: float | None,
     limit: float,
@@ -692,14 +695,16 @@ def check_gentle(
 ) -> None:
     """Check that a training with the learner's rate and share of replay learns and spares English.
 
-    `attempt(rate, share)` gives the loss on the facts and the nats of English that are lost.
+    `attempt(rate, share)` gives the loss on the facts, the nats of English that are lost, and how
+    many rows the training read.
     """
     attempted, problem, praise = None not in (rate, share), None, ""
     if attempted and not (0 < rate < math.inf and 0 <= share < 1):
         problem = "give a rate above 0, and a share from 0 to below 1."
     elif attempted:
-        loss, lost = attempt(rate, share)
-        praise = f"the facts' loss is {loss:.2f}, and English moved by {lost:+.2f} nats."
+        loss, lost, rows = attempt(rate, share)
+        read = f"The training read {rows} rows, the course's {SOLUTION_ROWS}."
+        praise = f"the facts' loss is {loss:.2f}, and English moved by {lost:+.2f} nats. {read}"
         if not loss <= goal:
             problem = f"the facts' loss still stands at {loss:.2f}: a larger rate, or less replay."
         elif not lost < limit:
