@@ -606,6 +606,8 @@ def lookup_explorer(lines: Sequence[str], scores_of: Callable, start: str) -> Pa
 # Verdicts
 
 LESSON = "05_memory_and_updates"
+TEXT = "The text of the prompt can be kept."
+ADDED = "LoRA adds parameters and leaves the base's."
 
 
 def record(unchanged: bool) -> None:
@@ -641,10 +643,6 @@ def record(unchanged: bool) -> None:
     ):
         claims.record_verdict(claim, LESSON, measured, verdict, why)
         print(f"{claim} {verdict}: {measured}. {why}")
-
-
-TEXT = "The text of the prompt can be kept."
-ADDED = "LoRA adds parameters and leaves the base's."
 
 
 def _gap(results: pd.DataFrame, first: str, second: str, asked: str) -> Interval:
