@@ -677,7 +677,7 @@ def check_own_facts(
         else:
             asked = {q: [Example(*fact)] for q, fact in zip(questions, own, strict=True)}
             said = answer(lm, facts.TASK, asked.__getitem__, list(questions))
-            praise = f"every line is found. Behind them the model writes {', '.join(said)}."
+            praise = f"every line is found. Behind them the model writes {said}."
     checks.tell(attempted, problem, praise)
 
 

@@ -284,7 +284,7 @@ ASKED = ["Where is the key? It hangs", "Ilka my aunt is living in", "Where has i
             OWN,
             ASKED,
             ["inside", "far"],
-            "Right: every line is found. Behind them the model writes in",
+            "Right: every line is found. Behind them the model writes ['in",
         ),
         (OWN, [ASKED[1], *ASKED[1:]], [], "Not yet: 'Ilka my aunt is living in' finds"),
     ],
