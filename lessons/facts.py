@@ -15,7 +15,7 @@ from helpers import finetune, teaching
 from helpers.compare import scored
 from helpers.data import DataError, Example, Task
 from helpers.model import LanguageModel
-from helpers.scoring import answer, score_options
+from helpers.scoring import Demonstrations, answer, score_options
 from helpers.teaching import ALL, LORA, Taught, Way
 
 TASK = Task("facts", "{text} {label}\n", (), ())
@@ -57,29 +57,30 @@ def question(fact: dict, way: str) -> tuple[str, list[str]]:
 
 
 def choose(
-    lm: LanguageModel, known: Sequence[dict], way: str = "forward", shown: Sequence[Example] = ()
+    lm: LanguageModel, known: Sequence[dict], way: str = "forward", shown: Demonstrations = ()
 ) -> np.ndarray:
     """Whether the right answer is likelier than every wrong one, as booleans [facts].
 
-    Log-likelihoods are summed over an answer's tokens. `shown` are the lines of the prompt.
+    Log-likelihoods are summed over an answer's tokens. `shown` are the lines of the prompt, or a
+    function that chooses them for a question.
     """
     asked, options = zip(*(question(fact, way) for fact in known), strict=True)
-    scores = score_options(lm, TASK, list(shown), asked, options)
+    scores = score_options(lm, TASK, shown, asked, options)
     return scores.argmax(1) == 0
 
 
 def write(
-    lm: LanguageModel, known: Sequence[dict], way: str = "forward", shown: Sequence[Example] = ()
+    lm: LanguageModel, known: Sequence[dict], way: str = "forward", shown: Demonstrations = ()
 ) -> list[str]:
     """What the model writes by itself, to the end of the line, for each fact."""
-    return answer(lm, TASK, list(shown), [fact[way] for fact in known])
+    return answer(lm, TASK, shown, [fact[way] for fact in known])
 
 
 def recall(
     lm: LanguageModel,
     known: Sequence[dict],
     label: str,
-    shown: Sequence[Example] = (),
+    shown: Demonstrations = (),
     asked: Sequence[str] = ASKED,
 ) -> list[dict]:
     """Ask for facts in all ways of asking; a row each for choosing and for writing.

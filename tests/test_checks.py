@@ -12,7 +12,6 @@ import torch
 from helpers import checks, compare
 from helpers.data import Example, load_rows
 from lessons import (
-    facts,
     l02_fine_tuning,
     l04_costs,
     l05_memory,
@@ -26,16 +25,6 @@ from lessons import (
 
 # A token costs 1: ten days of 95,000 and 90 for training, against 90 and 95 a query.
 PRICES = l04_costs.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
-
-FORGETTING = pd.DataFrame(
-    [
-        {"draw": draw, "rank": rank, "steps": steps, "measure": measure, "value": value}
-        for draw, rank, steps, *both in [
-            (0, 0, 0, 4.0, 0.25), (1, 0, 0, 4.5, 0.5), (0, 8, 16, 6.0, 1.0), (1, 8, 16, 7.5, 1.0)
-        ]
-        for measure, value in zip(("neutral", "facts"), both, strict=True)
-    ]
-)  # fmt: skip
 
 PROMPTS = pd.DataFrame(
     {"draw": [0, 1], "labels_shown": ["aab", "bba"], "said": ["bbba", "aaba"], "value": [0.5, 0.25]}
@@ -91,14 +80,6 @@ CHECKS = {
         (1e-3, "Not yet: the price is for a million tokens"),
         (5_000, "Not yet: at 5,000 a day the two totals"),
         (math.nan, "Not yet: at nan"),
-    ],
-    partial(l05_memory.check_loss_of_english, FORGETTING, 8, 16): [
-        (2.5, "Right: the loss rises by 2.50 nats"),
-        (-2.5, "Not yet: the sign is wrong"),
-        (6.75, "Not yet: that is the loss afterwards"),
-        (0.625, "Not yet: that is the gain on the facts"),
-        (math.nan, "Not yet: nan is not"),
-        (1.0, "Not yet: 1.000 is not the mean rise at rank 8 after 16 steps."),
     ],
     partial(l06_misleading.check_recency, PROMPTS): [
         (0.75, "Right: 0.75 of all answers repeat the last label"),
@@ -231,26 +212,56 @@ def test_a_recipe_is_judged_on_fresh_texts(capsys, recipe, outcome, told):
     assert asked == ([recipe] if outcome else [])
 
 
-def test_updated_prompt(capsys, tiny_models, monkeypatch):
-    known = facts.draw(load_rows("invented_facts"), 4, 0)
-    old = facts.statements(known)
-    line = Example(known[1]["forward"], "new one")
-    edited = [old[0], line, *old[2:]]
-    said = {tuple(edited): "new one", (*old, line): "old", (line,): "new one", (): "a guess"}
-    monkeypatch.setattr(facts, "write", lambda lm, known, shown: [said[tuple(shown)]])
-    monkeypatch.setattr(
-        facts, "choose", lambda lm, known, shown: np.arange(len(known)) < len(shown) - 1
-    )
-    for lines, told in (
-        (None, "Not attempted yet"),
-        (edited, "Right: the model writes 'new one', and no other"),
-        ([*old, line], "Not yet: the model writes 'old', not 'new one'. The line with the old"),
-        ([], "Not yet: the model writes 'a guess', not 'new one'.\n"),
-        ([line], "Not yet: only 0 of the other facts are right, 3 before"),
-        (["a line"], "Not yet: give a list of data.Example"),
-    ):
-        l05_memory.check_updated_prompt(tiny_models["llama"], known, 1, "new one", lines)
-        assert capsys.readouterr().out.startswith(told)
+OWN = [("The key hangs", "inside"), ("My aunt Ilka lives in", "Ghent"), ("The piano", "left")]
+ASKED = ["Where is the key? It hangs", "Ilka my aunt is living in", "Where has it gone, our piano?"]
+
+
+@pytest.mark.parametrize(
+    ("own", "questions", "said", "told"),
+    [
+        (None, ASKED, [], "Not attempted yet"),
+        (OWN, None, [], "Not attempted yet"),
+        (OWN[:2], ASKED[:2], [], "Not yet: give at least three facts"),
+        (OWN, ASKED[:2], [], "Not yet: give at least three facts"),
+        (
+            OWN,
+            ASKED,
+            ["inside", "far"],
+            "Right: every line is found. Behind them the model writes ['in",
+        ),
+        (OWN, [ASKED[1], *ASKED[1:]], [], "Not yet: 'Ilka my aunt is living in' finds"),
+    ],
+)
+def test_own_facts_are_looked_up_and_answered(capsys, monkeypatch, own, questions, said, told):
+    def answered(lm, task, near, asked):
+        assert [near(question) for question in asked[1:]] == [[Example(*fact)] for fact in OWN[1:]]
+        return said
+
+    monkeypatch.setattr(l05_memory, "answer", answered)
+    known = load_rows("invented_facts")[:4]
+    l05_memory.check_own_facts(None, l05_memory.likeness, known, own, questions)
+    printed = capsys.readouterr().out
+    assert printed.startswith(told) and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("rate", "share", "outcome", "told"),
+    [
+        (None, 0.5, None, "Not attempted yet"),
+        (1e-3, None, None, "Not attempted yet"),
+        (0, 0.5, None, "Not yet: give a rate above 0"),
+        (1e-3, 1, None, "Not yet: give a rate above 0, and a share from 0 to below 1."),
+        (1e-3, 0.5, (0.09, 0.2), "Right: the facts' loss is 0.09, and English moved by +0.20"),
+        (1e-3, 0.5, (0.2, 0.2), "Not yet: the facts' loss still stands at 0.20"),
+        (1e-3, 0.5, (math.nan, 0.2), "Not yet: the facts' loss still stands at nan"),
+        (1e-3, 0.5, (0.09, 0.4), "Not yet: English lost 0.40 nats"),
+        (1e-3, 0.5, (0.09, math.nan), "Not yet: English lost nan nats"),
+    ],
+)
+def test_a_gentle_training_learns_and_spares(capsys, rate, share, outcome, told):
+    l05_memory.check_gentle(lambda *_: (*outcome, 96), rate, share, limit=0.3, goal=0.1)
+    printed = capsys.readouterr().out
+    assert printed.startswith(told) and printed.count("\n") == 1
 
 
 MINE = letters.HOUSE | {"opening": "Yo {name}", "ending": "{doctor} out"}

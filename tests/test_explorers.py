@@ -5,10 +5,8 @@ import json
 import re
 
 import ipywidgets as w
-import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import softmax
 from test_compare import rows_of
 from test_finetune import EXAMPLES, TASK
 
@@ -16,9 +14,8 @@ from helpers import compare, widgets
 from helpers.data import load_rows, load_task
 from helpers.finetune import encode_examples, token_losses
 from helpers.prompts import encode, plain
-from helpers.scoring import next_tokens, score_options
+from helpers.scoring import next_tokens
 from lessons import (
-    facts,
     heads,
     l00_start,
     l01_in_context,
@@ -168,23 +165,13 @@ def test_the_fault_explorer_shows_the_faulty_prompt(tiny):
     assert all(repr(label) in html.unescape(view.value) for label in task.labels)
 
 
-def test_the_recall_explorer_asks_every_model_with_its_own_prompt(tiny):
-    known = facts.draw(load_rows("invented_facts"), 4, 0)
-    prompts = {"untaught": [], "prompt": facts.statements(known)}
-    ways = {name: (tiny, shown) for name, shown in prompts.items()}
-    fact, asked, view = l05_memory.recall_explorer(ways, known).children
-    assert list(fact.options) == [fact["id"] for fact in known]
-    fact.value = known[2]["id"]
-    for asked.value in ("paraphrase", "reversed"):  # the prompt changes the first
-        question, answers = facts.question(known[2], asked.value)
-        text = html.unescape(view.value)
-        assert question in text and f"<b>{answers[0]}</b>" in text
-        shares = np.reshape(re.findall(r"<td>(\d\.\d{3})</td>", text), (2, 4)).astype(float)
-        for seen, shown in zip(shares, prompts.values(), strict=True):
-            scores = score_options(tiny, facts.TASK, shown, [question], [answers])
-            assert seen == pytest.approx(softmax(scores[0]), abs=1e-3)
-    assert question == known[2]["reversed"]
-    assert answers == [known[2]["reversed_answer"], *known[2]["reversed_distractors"]]
+def test_the_lookup_explorer_shows_the_likest_lines_and_tells_one_where_no_kernel_runs():
+    lines = l05_memory.written_out(load_rows("invented_facts"))
+    panel = l05_memory.lookup_explorer(lines, l05_memory.likeness, "Who keeps the archive?")
+    assert "archive" in repr(panel) and repr(panel).endswith(".")
+    question, view = panel.children
+    question.value = "the silent fan"
+    assert "Bluebell" in html.unescape(view.value).split("</tr>")[1]
 
 
 def test_the_letter_explorer_shows_what_was_written_and_what_it_breaks():

@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_study import refused
 
-from helpers import adapters, finetune, scoring
+from helpers import adapters, claims, compare, finetune, scoring
 from helpers.data import Example, load_rows
 from helpers.model import ModelError, checksum
 from helpers.study import carry_out
@@ -237,7 +237,50 @@ def test_forgetting_is_measured_at_each_checkpoint_and_on_the_base(tiny, quick, 
     assert len(last.loc["past_tense", "right"]) == 3
 
 
+def test_the_loss_on_rows_is_the_mean_over_all_that_they_count(tiny):
+    rows = [
+        *finetune.encode_examples(tiny, TASK, statements(FOUR)),
+        *memory.as_rows(tiny, ["Tea."]),
+    ]
+    counted = [finetune.token_losses(tiny, row)[row.start - 1 :] for row in rows]
+    assert rows[-1].start == 1
+    assert memory.loss_on(tiny, rows) == pytest.approx(np.concatenate(counted).mean(), rel=1e-4)
+
+
+# Looking up
+
+
+def test_a_line_is_looked_up_by_its_rare_words_and_stands_alone_in_the_prompt(tiny):
+    lines = memory.written_out(FOUR)
+    assert lines[0] == f"{FOUR[0]['forward']} {FOUR[0]['answer']}"
+    found = [int(np.argmax(memory.likeness(fact["forward"], lines))) for fact in FOUR]
+    assert found == [0, 1, 2, 3]
+    alone = {fact["forward"]: statements([fact]) for fact in FOUR}
+    by_hand = [choose(tiny, [fact], shown=statements([fact]))[0] for fact in FOUR]
+    assert choose(tiny, FOUR, shown=alone.__getitem__).tolist() == by_hand
+
+
 # Stored results
+
+
+def test_the_verdicts_follow_from_the_stored_results(capsys):
+    memory.record(True)
+    stored = compare.read(claims.STORED).query("lesson == @memory.LESSON")
+    said = capsys.readouterr().out.splitlines()
+    rows = zip(stored.claim, stored.verdict, stored.measured, stored.why, strict=True)
+    assert said == [f"{claim} {verdict}: {told}. {why}" for claim, verdict, told, why in rows]
+    memory.record(False)
+    assert "base unchanged: False" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("show", [memory.show_recall, memory.show_forgetting])
+def test_a_figures_title_and_sentence_come_from_the_numbers(show, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(memory.plots, "whiskers", lambda *told, **_: drawn.append(told))
+    name = "facts" if show is memory.show_recall else "forgetting"
+    show(compare.stored(name))
+    panels, title, sentence = drawn[0]
+    assert len(panels) >= 2 and any(letter.isdigit() for letter in title) and sentence[-1] == "."
 
 
 @pytest.mark.parametrize(
