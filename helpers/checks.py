@@ -1,12 +1,12 @@
 """How an exercise's answer is judged: one printed line, and for typical mistakes a diagnosis.
 
 Every check prints one line that begins with "Right", "Not yet" or "Not attempted yet", and raises
-nothing. The checks of a lesson lie in the module named after it, and so do its builds: the pieces
-that learners write themselves.
+nothing. A lesson's checks, and the pieces that learners build, lie in the module named after it.
 """
 
 from collections.abc import Callable, Mapping
 from inspect import isfunction
+from types import CodeType
 from typing import NamedTuple
 
 import numpy as np
@@ -99,4 +99,8 @@ def _alike(one: np.ndarray | str, other: np.ndarray | str) -> bool:
 
 def _has_blank(piece: Callable) -> bool:
     functions = [piece, *vars(piece).values()] if isinstance(piece, type) else [piece]
-    return any(... in function.__code__.co_consts for function in functions if isfunction(function))
+    return any(_open(function.__code__) for function in functions if isfunction(function))
+
+
+def _open(code: CodeType) -> bool:  # a comprehension is code within code
+    return any(c is ... or (isinstance(c, CodeType) and _open(c)) for c in code.co_consts)

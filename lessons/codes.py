@@ -1,7 +1,7 @@
 """The clinic's codes alone: how many examples they take, in the prompt and in the weights.
 
 A note is answered with the plain words of its code, without any letter. No model can guess them.
-`python -m lessons._codes codes` makes the stored result.
+`python -m lessons codes` makes the stored result.
 """
 
 import json

@@ -62,6 +62,10 @@ def stub(x):
     return doubled
 
 
+def inner_stub(x):
+    return [... for _ in range(int(x))]
+
+
 class Stub:
     def __call__(self, x):
         return ...
@@ -71,7 +75,9 @@ def wrong(x):
     return 3 * x
 
 
-@pytest.mark.parametrize("piece", [stub, Stub, DOUBLE.own], ids=["stub", "class", "own"])
+@pytest.mark.parametrize(
+    "piece", [stub, inner_stub, Stub, DOUBLE.own], ids=["stub", "inner", "class", "own"]
+)
 def test_what_was_not_attempted_is_replaced(piece, capsys):
     build = DOUBLE
     if isinstance(piece, type):
