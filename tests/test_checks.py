@@ -16,7 +16,6 @@ from lessons import (
     l03_same_examples,
     l04_costs,
     l05_memory,
-    l06_misleading,
     l07_uses,
     l08_clinic,
     l09_inside,
@@ -51,12 +50,6 @@ FORGETTING = pd.DataFrame(
         for measure, value in zip(("neutral", "facts"), both, strict=True)
     ]
 )  # fmt: skip
-
-PROMPTS = pd.DataFrame(
-    {"draw": [0, 1], "labels_shown": ["aab", "bba"], "said": ["bbba", "aaba"], "value": [0.5, 0.25]}
-)
-ORDERS = np.random.default_rng(0).random((4, 5, 30)) < np.linspace(0.2, 0.9, 4)[:, None, None]
-WITHIN = ORDERS.mean(2).var(1, ddof=1).mean()
 
 TICKETS = {
     "my old kettle is far too loud": "Hello, my old kettle is far away",
@@ -150,23 +143,6 @@ CHECKS = {
         (0.625, "Not yet: that is the gain on the facts"),
         (math.nan, "Not yet: nan is not"),
         (1.0, "Not yet: 1.000 is not the mean rise at rank 8 after 16 steps."),
-    ],
-    partial(l06_misleading.check_recency, PROMPTS): [
-        (0.75, "Right: 0.75 of all answers repeat the last label"),
-        (0.25, "Not yet: that is the first demonstration's label"),
-        (0.375, "Not yet: that is the accuracy"),
-        (75, "Not yet: give a share between 0 and 1"),
-        (0.5, "Not yet: 0.500 is not"),
-        (math.nan, "Not yet: nan is not"),
-    ],
-    partial(l06_misleading.check_order_spread, ORDERS): [
-        (np.sqrt(WITHIN), "Right: 0."),
-        (WITHIN, "Not yet: that is the variance"),
-        (ORDERS.mean(2).std(ddof=1), "Not yet: that mixes the draws"),
-        (np.sqrt(ORDERS.mean(2).var(1).mean()), "Not yet: divide by the number of orders less 1"),
-        (ORDERS.mean(2).std(1, ddof=1).mean(), "Not yet: average the variances"),
-        (0.5, "Not yet: 0.5000 is not"),
-        (math.nan, "Not yet: nan is not"),
     ],
     partial(l07_uses.check_parrots, COPIED): [
         (in_a_row(5), "Right: share of replies that repeat: prompt 0.67, weights 0.00."),
