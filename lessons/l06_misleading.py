@@ -462,6 +462,13 @@ LIES = checks.Build(
 )
 
 
+def embedded(lm: LanguageModel, given: Sequence[str]) -> np.ndarray:
+    """The mean of the input embeddings of each text's tokens: an array [texts, width]."""
+    table = lm.model.get_input_embeddings().weight.detach()
+    rows = [table[lm.tokenizer(f" {text}").input_ids].float().mean(0) for text in given]
+    return np.array([row.cpu().numpy() for row in rows])
+
+
 def nearest_last(vectors, query, shots):
     """The places of the rows most like the query by their cosine, the nearest one last."""
     lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
@@ -567,18 +574,23 @@ def voted_right(positive: np.ndarray, right: np.ndarray) -> float:
 
 def show_labels(rows: pd.DataFrame) -> None:
     """The same wrong labels in the prompt and in the weights, ten draws of 32 words."""
-    kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "all wrong"}
-    bars, lost = {}, {}
+    kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "the next label of all"}
+    task, bars, lost, obeyed = load_task("category"), {}, {}, {}
+    asked = questions(task, len(rows["said"].iloc[0]))
+    taught = label_letters(task, [e.label for e in relabelled(task, asked, "flipped")[1]])
     for name, way in WAYS.items():
         lines = against(where(rows, way=way), "kind", "gold").set_index("kind")
         bounds = lines[["accuracy", "low", "high"]]
         bars[name] = {said: Interval(*bounds.loc[kind]) for kind, said in kinds.items()}
-        lost[name] = lines.change["random"]
-    said = ", ".join(f"{name} {change:+.2f}" for name, change in lost.items())
+        lost[name] = f"{name} {lines.change['random']:+.2f}"
+        flipped = agreement(where(rows, way=way, kind="flipped"), lambda row: taught)
+        obeyed[name] = f"{name} {flipped.mean():.2f}"
+    said = ", ".join(lost.values())
     plots.whiskers(
         {"": bars},
         f"Random labels: {said}",
-        f"Against right labels, random ones change the share right by: {said}. Chance is 0.12.",
+        f"Against right labels, random ones change the share right by: {said}. Answered as taught, "
+        f"where each label was the next one: {', '.join(obeyed.values())}. Chance is 0.12.",
         y="right by the true label",
         form="bars",
         level=1 / 8,
@@ -592,7 +604,7 @@ def show_faults(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         for name, readout in (("plain", "plain"), ("calibrated", "batch-calibrated"))
     }
     changes = {
-        name: {fault: Interval(*lines.loc[fault, CHANGE]) for fault in lines.index}
+        f"prompt, {name}": {fault: Interval(*lines.loc[fault, CHANGE]) for fault in lines.index}
         for name, lines in drop.items()
     }
     plainly, calibrated = (lines.change for lines in drop.values())

@@ -321,8 +321,10 @@ def test_the_cloud_is_coloured_by_the_last_label(drawn_figures):
 
 
 def test_figures_say_what_the_rows_say(drawn_figures):
+    flipped = relabelled(CATEGORY, questions(CATEGORY, 2), "flipped")[1]
+    said = label_letters(CATEGORY, [example.label for example in flipped])[0] + "h"
     labels = pd.concat(
-        several([[share > 0.3, share > 0.6]] * 2, draw=[0, 1], kind=kind, way=way)
+        several([[share > 0.3, share > 0.6]] * 2, draw=[0, 1], kind=kind, way=way, said=said)
         for kind, share in {"gold": 1, "random": 0.5, "flipped": 0}.items()
         for way in misleading.WAYS.values()
     )
@@ -333,7 +335,8 @@ def test_figures_say_what_the_rows_say(drawn_figures):
         for readout in ("plain", "batch-calibrated")
     )
     drop = misleading.show_faults(faults)
-    (bars, title, *_), (_, worst, *_) = drawn_figures
+    (bars, title, told, *_), (_, worst, *_) = drawn_figures
+    assert "prompt 0.50, prompt, calibrated 0.50, weights 0.50. Chance" in told
     assert bars[""]["weights"]["random: 7 of 8 wrong"].mean == 0.5
     assert title == "Random labels: prompt -0.50, prompt, calibrated -0.50, weights -0.50"
     assert worst == "The worst fault, bad: -1.00, mild: +0.00"
@@ -343,6 +346,13 @@ def test_figures_say_what_the_rows_say(drawn_figures):
 def test_one_retrieved_example_of_published_runs():
     table = misleading.at_7b()
     assert len(table) == 5 and (table["1 retrieved"] > table["1 random"]).all()
+
+
+def test_a_text_is_embedded_as_the_mean_of_its_tokens(tiny):
+    rows = misleading.embedded(tiny, ["cold", "hot hot"])
+    table = tiny.model.get_input_embeddings().weight.detach().numpy()
+    tokens = [tiny.tokenizer(f" {text}").input_ids for text in ("cold", "hot hot")]
+    np.testing.assert_allclose(rows, [table[places].mean(0) for places in tokens], rtol=1e-5)
 
 
 # Verdicts
