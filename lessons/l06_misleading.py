@@ -574,7 +574,7 @@ def voted_right(positive: np.ndarray, right: np.ndarray) -> float:
 
 def show_labels(rows: pd.DataFrame) -> None:
     """The same wrong labels in the prompt and in the weights, ten draws of 32 words."""
-    kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "the next label of all"}
+    kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "always the next label"}
     task, bars, lost, obeyed = load_task("category"), {}, {}, {}
     asked = questions(task, len(rows["said"].iloc[0]))
     taught = label_letters(task, [e.label for e in relabelled(task, asked, "flipped")[1]])
@@ -610,8 +610,8 @@ def show_faults(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     plainly, calibrated = (lines.change for lines in drop.values())
     plots.whiskers(
         {"": changes},
-        f"The worst fault, {plainly.idxmin()}: {plainly.min():+.2f}, {plainly.idxmax()}: "
-        f"{plainly.max():+.2f}",
+        f"Plain, the worst is {plainly.idxmin()} ({plainly.min():+.2f}), the mildest "
+        f"{plainly.idxmax()} ({plainly.max():+.2f})",
         f"Plain, the worst fault ({plainly.idxmin()}) changes the share right by "
         f"{plainly.min():+.2f} and the mildest ({plainly.idxmax()}) by {plainly.max():+.2f}. "
         f"Calibrated, {calibrated.idxmin()} changes it by {calibrated.min():+.2f}.",

@@ -339,7 +339,7 @@ def test_figures_say_what_the_rows_say(drawn_figures):
     assert "prompt 0.50, prompt, calibrated 0.50, weights 0.50. Chance" in told
     assert bars[""]["weights"]["random: 7 of 8 wrong"].mean == 0.5
     assert title == "Random labels: prompt -0.50, prompt, calibrated -0.50, weights -0.50"
-    assert worst == "The worst fault, bad: -1.00, mild: +0.00"
+    assert worst == "Plain, the worst is bad (-1.00), the mildest mild (+0.00)"
     assert drop["calibrated"].change.to_dict() == {"bad": -1, "mild": 0}
 
 
