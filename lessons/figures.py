@@ -8,7 +8,17 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from helpers import claims
-from helpers.plots import COLOURS, STYLE, headline, looks, one_legend, show, side_by_side, visible
+from helpers.plots import (
+    COLOURS,
+    DASHED,
+    STYLE,
+    headline,
+    looks,
+    one_legend,
+    show,
+    side_by_side,
+    visible,
+)
 
 
 def growth(
@@ -47,27 +57,32 @@ def growth(
     show(figure, sentence)
 
 
-def strips(
-    results: Mapping[str, np.ndarray], x: str, y: str, title: str, sentence: str, level: float
+def clouds(
+    panels: Mapping[str, Mapping[str, tuple[Sequence, Sequence]]],
+    x: str,
+    y: str,
+    title: str,
+    sentence: str,
+    level: float,
 ):
-    """One dot for each accuracy, a strip for each draw; `results` maps a name to [draws, dots].
+    """Dots of several kinds: `panels[panel][kind]` is (x, y). Dashed lines cross at `level`.
 
-    A dashed line stands at `level`, such as chance. Dots at one place are spread sideways.
+    Dots at one place are spread a little, always in the same way.
     """
     with plt.rc_context(STYLE):
-        figure, axes = side_by_side(len(results), 3.6, 3.4, sharey=True)
-        styles = looks(results).values()
-        for axis, style, (name, dots) in zip(axes, styles, results.items(), strict=True):
-            draws, several = dots.shape
-            places = np.arange(draws)[:, None] + np.linspace(-0.3, 0.3, several)
-            look = style | {"linestyle": ""}
-            axis.plot(places.ravel(), dots.ravel(), alpha=0.5, markersize=4, **look)
-            axis.axhline(level, linestyle="--", linewidth=1, color="black")
-            axis.set_xticks(range(draws))
-            axis.set_xlabel(x)
-            axis.set_ylim(-0.03, 1.03)
+        figure, axes = side_by_side(len(panels), 3.9, 3.6, sharey=True)
+        for axis, (name, kinds) in zip(axes, panels.items(), strict=True):
+            spread = np.random.default_rng(0)
+            for (kind, points), look in zip(kinds.items(), looks(kinds).values(), strict=True):
+                places = np.asarray(points) + spread.uniform(-0.015, 0.015, np.shape(points))
+                look |= {"linestyle": "", "markersize": 5, "alpha": 0.5}
+                axis.plot(*places, label=kind, **look)
+            axis.axhline(level, color="black", **DASHED)
+            axis.axvline(level, color="black", **DASHED)
+            axis.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xlabel=x)
             axis.set_title(name, fontsize=10)
         axes[0].set_ylabel(y)
+        one_legend(figure, axes)
         headline(figure, title)
     show(figure, sentence)
 

@@ -6,19 +6,19 @@ five `said` is a letter for each answer, `a` for the task's first label, and `la
 has such letters for the labels of the demonstrations, in their order.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from html import escape
 from itertools import cycle, permutations
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.special import log_softmax
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics.pairwise import cosine_similarity
 
-from helpers import checks
-from helpers.compare import Interval, interval, right, scored, where
+from helpers import checks, claims, plots
+from helpers.compare import Interval, interval, right, scored, stored, where
 from helpers.cost import Clock
 from helpers.curves import NEIGHBOURS, outcomes, settings
 from helpers.data import Example, Task, load_task, texts
@@ -33,9 +33,8 @@ from helpers.scoring import (
     score_labels,
 )
 from helpers.study import Made, Study, questions, settled_by
-from helpers.widgets import Panel, bars, explorer, label_shares
-from lessons import misled
-from lessons.misled import FAULTS, faulty
+from lessons import figures, larger, misled
+from lessons.misled import FAULTS, FAULTY, faulty
 from lessons.words import with_invented_words
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -44,6 +43,7 @@ KINDS = ("gold", "random", "flipped", "nonsense")
 SHOTS = {"labels": 32, "faults": 8, "luck": 32}
 SIZES = ("first 1", "first 4", "first 16")
 FULL, NEAREST = "all that fit", "nearest 8 of all"
+WAYS = {"prompt": "in-context", "prompt, calibrated": "in-context, calibrated", "weights": "lora"}
 SEEDS = {"in-context": 8, "lora": 2}  # orders of a draw, and trainings on it
 
 
@@ -267,11 +267,6 @@ def last_label(row: NamedTuple) -> str:
     return row.labels_shown[-1]
 
 
-def most_frequent(row: NamedTuple) -> str:
-    """The letter that most demonstrations have as label (the first such)."""
-    return Counter(row.labels_shown).most_common(1)[0][0]
-
-
 def against(rows: pd.DataFrame, key: str, base: str) -> pd.DataFrame:
     """A row for each value of the column `key`: accuracy, and its paired difference from `base`.
 
@@ -320,89 +315,437 @@ def parts(right: np.ndarray) -> Parts:
     return Parts(*(float(np.sqrt(variance)) for variance in (draw, order, items)))
 
 
-def parts_intervals(right: np.ndarray, times: int = 1000) -> dict[str, Interval]:
-    """Each part with its 95 % interval, from new samples of the draws, and of the questions for the
-    questions' part."""
-    middle, bounds = parts(right), {}
-    for axis, names in ((0, ("draw", "order")), (2, ("questions",))):
+def luck(of_orders: pd.DataFrame, of_words: pd.DataFrame) -> pd.DataFrame:
+    """How far chance moves one accuracy, by what is left to it: standard deviations.
 
-        def statistic(picks: np.ndarray, axis=axis, names=names) -> list[float]:
-            again = parts(np.take(right, picks.astype(int), axis))
-            return [getattr(again, name) for name in names]
+    An accuracy a cannot deviate by more than the root of a (1 - a), so "of the most" is the order's
+    part of that: near a = 1 there is little room for luck.
+    """
+    plainly = where(of_orders, mix="even", readout="plain")
+    taught = {"4 reviews in the prompt": plainly}
+    for name, way in WAYS.items():
+        taught[f"32 words in the {name}"] = where(of_words, way=way)
+    lines = {}
+    for name, rows in taught.items():
+        bits = by_row(rows)
+        accuracy, chance = bits.mean(), parts(bits)
+        most = np.sqrt(accuracy * (1 - accuracy))
+        lines[name] = {
+            "right": accuracy,
+            "other examples": chance.draw,
+            "other order or seed": chance.order,
+            "of the most": chance.order / most,
+        }
+    return pd.DataFrame(lines).T.round(3)
 
-        places = (np.arange(right.shape[axis]),)
-        bound = bootstrap(
-            places, statistic, n_resamples=times, vectorized=False, rng=0, method="percentile"
-        ).confidence_interval
-        for name, low, high in zip(names, bound.low, bound.high, strict=True):
-            bounds[name] = Interval(getattr(middle, name), float(low), float(high))
-    return bounds
+
+# What the learner builds: calibration, a lie, the choice of what stands last
 
 
-# Explorer and checks
+def calibrate(scores: np.ndarray, batch: np.ndarray) -> np.ndarray:
+    lean = np.log(np.exp(log_softmax(batch, axis=1)).mean(axis=0))
+    return log_softmax(scores, axis=1) - lean
 
 
-def fault_explorer(lm: LanguageModel, task: Task, shots: int = 8) -> Panel:
-    """Choose a fault, a draw and an order; see the prompt and what the model answers."""
+def _calibrated(mean: Callable, sign: int = -1) -> Callable:
+    """`calibrate` with another mean of the batch, or another sign."""
 
-    def show(fault: str, draw: int, order: str, query: Example) -> str:
-        style = faulty(task, fault)
-        drawn = task.draw(shots, draw)[:: -1 if order == "reversed" else 1]
-        scores = score_labels(lm, task, drawn, [query.text], style)[0]
-        prompt = escape(style(task, drawn, query.text))
-        return (
-            f"<p>Right answer: <b>{escape(query.label)}</b></p><pre style='border:1px solid #999;"
-            f"padding:6px'>{prompt}</pre>{bars(label_shares(task, scores))}"
+    def piece(scores: np.ndarray, batch: np.ndarray) -> np.ndarray:
+        return log_softmax(scores, axis=1) + sign * mean(scores, batch)
+
+    return piece
+
+
+SCORES = np.array([[-1.0, -3.0, -2.5], [-4.0, -2.0, -6.0]])
+BATCH = np.array([[-3.0, -1.0, -2.0], [-2.0, -0.5, -4.0], [-1.0, -1.5, -9.0]])
+
+
+def _lean(batch: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(log_softmax(batch, axis=1)).mean(axis=0))
+
+
+CALIBRATE = checks.Build(
+    own=calibrate,
+    trial=lambda piece, _: [piece(SCORES, BATCH), piece(SCORES, SCORES)],
+    truth=lambda _: [contextual_calibration(SCORES, BATCH), batch_calibration(SCORES)],
+    praise="your numbers are those of both calibrations in helpers/scoring.py.",
+    mistakes={
+        "the mean runs over the wrong axis: take it over the texts, axis=0.": _calibrated(
+            lambda scores, batch: np.log(
+                np.exp(log_softmax(batch, axis=1)).mean(axis=1)[: len(scores), None]
+            )
+        ),
+        "the lean is added: subtract it.": _calibrated(lambda scores, batch: _lean(batch), +1),
+        "the batch's scores are no probabilities yet: they need log_softmax(batch, axis=1) "
+        "first.": _calibrated(lambda scores, batch: np.log(np.exp(batch).mean(axis=0))),
+        "that lean is the questions' own: take the mean over batch.": _calibrated(
+            lambda scores, batch: _lean(scores)
+        ),
+        "that is the mean of logarithms: average the probabilities, then take the logarithm.": (
+            _calibrated(lambda scores, batch: log_softmax(batch, axis=1).mean(axis=0))
+        ),
+        "the questions' scores are no log-probabilities yet: log_softmax(scores, axis=1).": (
+            lambda scores, batch: scores - _lean(batch)
+        ),
+    },
+)
+
+
+def plant_lies(examples, labels, share, seed):
+    """The examples, of which a share has another of the labels than its own."""
+    rng, told = np.random.default_rng(seed), list(examples)
+    for place in rng.permutation(len(told))[: round(share * len(told))]:
+        others = [label for label in labels if label != told[place].label]
+        told[place] = Example(told[place].text, str(rng.choice(others)))
+    return told
+
+
+def _lying(
+    count: Callable[[float, int], int] = lambda share, size: round(share * size),
+    others: Callable[[Sequence[str], str], list[str]] = lambda labels, own: list(labels),
+) -> Callable:
+    """`plant_lies` with other things in its blanks: how many places, which labels to take from."""
+
+    def piece(examples, labels, share, seed):
+        rng, told = np.random.default_rng(seed), list(examples)
+        for place in rng.permutation(len(told))[: count(share, len(told))]:
+            label = str(rng.choice(others(labels, told[place].label)))
+            told[place] = Example(told[place].text, label)
+        return told
+
+    return piece
+
+
+def _but_own(labels: Sequence[str], own: str) -> list[str]:
+    return [label for label in labels if label != own]
+
+
+LIE_SHARES = (0.25, 0.5, 1.0)
+
+
+def _lies_trial(piece: Callable, _) -> list[float]:
+    """How many of 32 words lie at each share and keep their text; the labels of flipped reviews."""
+    words, reviews = load_task("category"), load_task("reviews")
+    drawn, numbers = words.draw(32, 0), []
+    for share in LIE_SHARES:
+        pairs = list(zip(drawn, piece(drawn, words.labels, share, 0), strict=True))
+        numbers += [sum(old.label != new.label for old, new in pairs)]
+        numbers += [sum(old.text == new.text for old, new in pairs)]
+    flipped = piece(reviews.draw(8, 0), reviews.labels, 1.0, 0)
+    return numbers + [reviews.labels.index(example.label) for example in flipped]
+
+
+def _lies_truth(_) -> list[float]:
+    reviews = load_task("reviews")
+    numbers = [number for share in LIE_SHARES for number in (32 * share, 32)]
+    flipped = relabelled(reviews, reviews.draw(8, 0), "flipped")[1]
+    return numbers + [reviews.labels.index(example.label) for example in flipped]
+
+
+LIES = checks.Build(
+    own=plant_lies,
+    trial=_lies_trial,
+    truth=_lies_truth,
+    praise="exactly that share of the labels is wrong, and no text has changed.",
+    mistakes={
+        "some of the lies are true by chance: leave the text's own label out of others.": _lying(),
+        "no label has changed: others must hold the labels that are wrong for this text.": _lying(
+            others=lambda labels, own: [own]
+        ),
+        "that is too few: multiply the share by how many examples there are.": _lying(
+            lambda share, size: int(share), _but_own
+        ),
+        "all of them lie: take only a share of the places.": _lying(
+            lambda share, size: size, _but_own
+        ),
+    },
+)
+
+
+def embedded(lm: LanguageModel, given: Sequence[str]) -> np.ndarray:
+    """The mean of the input embeddings of each text's tokens: an array [texts, width]."""
+    table = lm.model.get_input_embeddings().weight.detach()
+    rows = [table[lm.tokenizer(f" {text}").input_ids].float().mean(0) for text in given]
+    return np.array([row.cpu().numpy() for row in rows])
+
+
+def nearest_last(vectors, query, shots):
+    """The places of the rows most like the query by their cosine, the nearest one last."""
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
+    likeness = vectors @ query / lengths
+    order = likeness.argsort()
+    return order[-shots:]
+
+
+def _near_trial(piece: Callable, _) -> list[int]:
+    vectors, queries = _counted()
+    return [place for query in queries for place in piece(vectors, query, 3)]
+
+
+def _near_truth(_) -> list[int]:
+    vectors, queries = _counted()
+    likeness = cosine_similarity(queries, vectors)
+    return [place for row in likeness for place in row.argsort()[-3:]]
+
+
+def _counted() -> tuple[np.ndarray, np.ndarray]:
+    """Letters counted in some messages, and in two others that ask."""
+    task = load_task("support_tickets")
+    shown, asked = task.draw(24, 0), task.held_out[:2]
+    counts = CountVectorizer(analyzer="char").fit(texts(shown))
+    return tuple(counts.transform(texts(some)).toarray() for some in (shown, asked))
+
+
+def _by_distance(vectors, query, shots):
+    return np.linalg.norm(vectors - query, axis=1).argsort()[:shots][::-1]
+
+
+NEAREST_LAST = checks.Build(
+    own=nearest_last,
+    trial=_near_trial,
+    truth=_near_truth,
+    praise="these are the messages that scikit-learn's cosine chooses, the nearest one last.",
+    mistakes={
+        "long texts win, because the products are not divided by the lengths.": (
+            lambda vectors, query, shots: (vectors @ query).argsort()[-shots:]
+        ),
+        "the nearest one comes first: keep the order, from the least alike to the most alike.": (
+            lambda vectors, query, shots: nearest_last(vectors, query, shots)[::-1]
+        ),
+        "these are the least alike: the most alike stand at the end of the order.": (
+            lambda vectors, query, shots: nearest_last(vectors, query, len(vectors))[:shots]
+        ),
+        "these are all places: keep the last `shots` of them.": (
+            lambda vectors, query, shots: nearest_last(vectors, query, len(vectors))
+        ),
+        "that goes by distance: the cosine is the dot product divided by both lengths.": (
+            _by_distance
+        ),
+    },
+)
+
+
+# What the stored results show
+
+CHANGE = ["change", "from", "to"]
+
+
+def show_orders(rows: pd.DataFrame) -> float:
+    """Every order of every draw of four reviews, plain and calibrated, coloured by its last label.
+
+    Returns the share of plain answers that are the last label.
+    """
+    panels, gap, repeated, vote = {}, {}, {}, {}
+    for name in ("plain", "batch-calibrated"):
+        chosen = where(rows, mix="even", readout=name)
+        positive, right = agreement(chosen, lambda row: "b"), by_row(chosen)
+        said, accuracy = positive.mean(2), right.mean(2)
+        last = np.array([shown[-1] for shown in chosen["labels_shown"]]).reshape(said.shape)
+        panels[name] = {
+            f"last label {word}": (said[last == letter], accuracy[last == letter])
+            for word, letter in (("positive", "b"), ("negative", "a"))
+        }
+        gap[name] = np.ptp(accuracy, axis=1).mean()
+        repeated[name] = agreement(chosen, last_label).mean()
+        vote[name] = voted_right(positive, right)
+    plainly, calibrated = panels
+    figures.clouds(
+        panels,
+        "share of answers that say positive",
+        "share right",
+        f"{repeated[plainly]:.2f} of the plain answers are the last label, "
+        f"{repeated[calibrated]:.2f} of the calibrated ones",
+        f"A dot is an order of four reviews, 24 of each of 10 draws. Best minus worst order of a "
+        f"draw: {gap[plainly]:.2f} plain, {gap[calibrated]:.2f} calibrated. All orders together, "
+        f"by vote: {vote[plainly]:.2f} right plain, {vote[calibrated]:.2f} calibrated.",
+        level=0.5,
+    )
+    return repeated[plainly]
+
+
+def voted_right(positive: np.ndarray, right: np.ndarray) -> float:
+    """The share right of a vote of all orders, from booleans [draws, orders, questions].
+
+    `positive` says which answers are the second of two labels; half the votes are half right.
+    """
+    votes, truth = positive.mean(1), (positive == right)[:, 0]
+    return float(np.where(votes == 0.5, 0.5, (votes > 0.5) == truth).mean())
+
+
+def show_labels(rows: pd.DataFrame) -> None:
+    """The same wrong labels in the prompt and in the weights, ten draws of 32 words."""
+    kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "always the next label"}
+    task, bars, lost, obeyed = load_task("category"), {}, {}, {}
+    asked = questions(task, len(rows["said"].iloc[0]))
+    taught = label_letters(task, [e.label for e in relabelled(task, asked, "flipped")[1]])
+    for name, way in WAYS.items():
+        lines = against(where(rows, way=way), "kind", "gold").set_index("kind")
+        bounds = lines[["accuracy", "low", "high"]]
+        bars[name] = {said: Interval(*bounds.loc[kind]) for kind, said in kinds.items()}
+        lost[name] = f"{name} {lines.change['random']:+.2f}"
+        flipped = agreement(where(rows, way=way, kind="flipped"), lambda row: taught)
+        obeyed[name] = f"{name} {flipped.mean():.2f}"
+    said = ", ".join(lost.values())
+    plots.whiskers(
+        {"": bars},
+        f"Random labels: {said}",
+        f"Against right labels, random ones change the share right by: {said}. Answered as taught, "
+        f"where each label was the next one: {', '.join(obeyed.values())}. Chance is 0.12.",
+        y="right by the true label",
+        form="bars",
+        level=1 / 8,
+    )
+
+
+def show_faults(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """What each fault of form costs, by readout; returns the numbers as `against` gives them."""
+    drop = {
+        name: against(where(rows, readout=readout), "fault", "clean").set_index("fault").iloc[1:]
+        for name, readout in (("plain", "plain"), ("calibrated", "batch-calibrated"))
+    }
+    changes = {
+        f"prompt, {name}": {fault: Interval(*lines.loc[fault, CHANGE]) for fault in lines.index}
+        for name, lines in drop.items()
+    }
+    plainly, calibrated = (lines.change for lines in drop.values())
+    plots.whiskers(
+        {"": changes},
+        f"Plain, the worst is {plainly.idxmin()} ({plainly.min():+.2f}), the mildest "
+        f"{plainly.idxmax()} ({plainly.max():+.2f})",
+        f"Plain, the worst fault ({plainly.idxmin()}) changes the share right by "
+        f"{plainly.min():+.2f} and the mildest ({plainly.idxmax()}) by {plainly.max():+.2f}. "
+        f"Calibrated, {calibrated.idxmin()} changes it by {calibrated.min():+.2f}.",
+        x="change of the share right against the clean prompt",
+        form="rows",
+        level=0,
+    )
+    return drop
+
+
+def lengths(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each number of messages shown: the share right by either readout, tokens and seconds."""
+    rows = where(rows, readout=["plain", "batch-calibrated"])
+    shares = rows.pivot_table("value", "size", "readout", sort=False)[["plain", "batch-calibrated"]]
+    spent = rows.groupby("size")[["tokens", "cpu"]].mean().round().astype(int)
+    return shares.round(2).join(spent).rename(columns={"cpu": "seconds"})
+
+
+def at_7b() -> pd.DataFrame:
+    """Llama-2-7B (80k): one retrieved demonstration beside random ones, medians of ten runs."""
+    rows, lines = larger.published(), {}
+    for data, name in larger.NAMES.items():
+        random, retrieved = (
+            larger.curve(rows, data, line) for line in ("prompt", "prompt, retrieved")
         )
+        lines[name] = {
+            "1 random": random[1].mean,
+            "1 retrieved": retrieved[1].mean,
+            "100 random": random[100].mean,
+        }
+    return pd.DataFrame(lines).T.round(2)
 
-    return explorer(
-        show,
-        "An explorer of faults, in a live notebook.",
-        fault=list(FAULTS),
-        draw=range(10),
-        order=["as drawn", "reversed"],
-        query={example.text: example for example in task.held_out[:30]},
+
+# Verdicts
+
+LESSON = "06_when_prompts_mislead"
+
+
+def of_length(rows: pd.DataFrame) -> dict[str, float | Interval]:
+    """How many messages fit, and what a full prompt gains on 16 and loses to the nearest eight."""
+    full, sixteen = (
+        by_row(where(rows, size=size, readout="batch-calibrated")).mean(1)
+        for size in (FULL, SIZES[-1])
     )
+    near = by_row(where(rows, size=NEAREST, readout="plain")).mean(1)
+    return {
+        "fit": int(where(rows, size=FULL)["pool"].mean()),
+        "of": int(where(rows, size=NEAREST)["pool"].mean()),
+        "full minus 16": interval(full - sixteen[: len(full)]),
+        "nearest 8 minus full": interval(near - full),
+    }
 
 
-def check_recency(rows: pd.DataFrame, share: float | None) -> None:
-    """Check how often the answer is the last demonstration's label, worked out by hand.
+def record(drop: pd.DataFrame) -> None:
+    """Record and print what I7 and I8 come to, from the stored lengths and the plain faults."""
+    holds, partly, no = claims.VERDICTS
+    fits, of, gain, spare = of_length(stored("length")).values()
+    sure = drop.index[drop.to < 0]
+    mild = ", ".join(drop.index[drop.to >= 0])
+    worst = drop.change.idxmin()
+    hurts = gain.low > 0 and spare.low < -0.05
+    first = no if fits >= of else holds if hurts else partly
+    second = holds if len(sure) == len(drop) else partly if len(sure) else no
+    lost = Interval(*drop.loc[worst, CHANGE])
+    lines = [
+        (
+            "I7",
+            f"{fits} of {of} messages fit; minus 16 shown: {gain:+.2f}",
+            first,
+            f"The nearest 8, plain, minus all that fit, calibrated: {spare:+.2f}.",
+        ),
+        ("I8", f"{worst}: {lost:+.2f}", second, f"Not surely harmful: {mild}."),
+    ]
+    for claim, measured, verdict, why in lines:
+        claims.record_verdict(claim, LESSON, measured, verdict, why)
+        print(f"{claim} {verdict}: {measured}. {why}")
 
-    `rows` are prompts as `orders_study` stores them.
-    """
-    truth = agreement(rows, last_label).mean()
-    first = agreement(rows, lambda row: row.labels_shown[0]).mean()
-    accuracy = "that is the accuracy; compare `said` with the last letter of `labels_shown`."
-    checks.judge(
-        share,
-        truth,
-        f"{truth:.2f} of all answers repeat the last label.",
-        "{answer:.3f} is not the share of answers that repeat the last label.",
-        {
-            "that is the first demonstration's label; take the last.": first,
-            accuracy: rows["value"].mean(),
-            "give a share between 0 and 1, not per cent.": 100 * truth,
-        },
-    )
+
+# Exercises
 
 
-def check_order_spread(right: np.ndarray, deviation: float | None) -> None:
-    """Check the standard deviation of the accuracy over the orders of one draw, by hand.
+def written(task: Task, template: str) -> Style:
+    """The plain style, but with demonstrations written in another template."""
 
-    `right` is a boolean array [draws, orders, questions].
-    """
-    truth, accuracy = parts(right).order, right.mean(2)
-    mixed = "that mixes the draws; take the variance within each draw first."
-    checks.judge(
-        deviation,
-        truth,
-        f"{truth:.3f}, so one order says little.",
-        "{answer:.4f} is not the spread over the orders of one draw.",
-        {
-            "that is the variance; take its square root.": truth**2,
-            mixed: accuracy.std(ddof=1),
-            "divide by the number of orders less 1 (ddof=1).": np.sqrt(accuracy.var(1).mean()),
-            "average the variances, then take the root.": accuracy.std(1, ddof=1).mean(),
-        },
-        within=5e-5,
-    )
+    def style(task, demonstrations, text, answer=None) -> str:
+        shown = [
+            template.replace("{label}", task.word(example.label)).replace("{text}", example.text)
+            for example in demonstrations
+        ]
+        return "".join(shown) + plain(task, [], text, answer)
+
+    return style
+
+
+def check_own_fault(lm: LanguageModel, task: Task, template: str | None, goal: float) -> None:
+    """Check that a fault of the learner's own costs `goal` of 48 questions, with true examples."""
+    known = [templates[0] for templates in FAULTY[task.name].values() if len(templates) == 1]
+    problem, praise = None, ""
+    if template is not None and not all(template.count(p) == 1 for p in ("{text}", "{label}")):
+        problem = "write {text} once and {label} once, so that every example stays true."
+    elif template in known:
+        problem = "that is one of the course's own faults; think of another."
+    elif template is not None:
+        asked, shown = questions(task, 48), task.draw(SHOTS["faults"], 0)
+        clean, faulty = (
+            {row["readout"]: row["value"] for row in ask(lm, task, shown, asked, style)}
+            for style in (plain, written(task, template))
+        )
+        praise = (
+            f"{faulty['plain']:.2f} right instead of {clean['plain']:.2f}; calibrated "
+            f"{faulty['batch-calibrated']:.2f}."
+        )
+        if clean["plain"] - faulty["plain"] < goal:
+            problem = f"{praise} That is less than {goal:.2f} lost: where does an example end?"
+    checks.tell(template is not None, problem, praise)
+
+
+def judged(find: Callable, task: Task, draws: Sequence[int], share: float = 0.5) -> float:
+    """The share of labels of which `find(examples)` says rightly whether they lie."""
+    rights = []
+    for draw in draws:
+        shown = task.draw(32, draw)
+        told = plant_lies(shown, task.labels, share, draw)
+        lies = [old.label != new.label for old, new in zip(shown, told, strict=True)]
+        rights.append(np.asarray(find(told)) == lies)
+    return float(np.mean(rights))
+
+
+def check_detective(task: Task, find: Callable | None, line: float) -> None:
+    """Check that the learner's function finds lies in three fresh draws better than a line."""
+    problem, praise = None, ""
+    if find is not None:
+        share = judged(find, task, (21, 22, 23))
+        praise = f"{share:.2f} of 96 labels are judged rightly; the line is {line:.2f}."
+        if share <= line:
+            problem = f"{praise} Does a label that lies help to judge itself?"
+    checks.tell(find is not None, problem, praise)

@@ -15,7 +15,6 @@ from lessons import (
     l02_fine_tuning,
     l04_costs,
     l05_memory,
-    l06_misleading,
     l07_uses,
     l08_clinic,
     l09_inside,
@@ -25,12 +24,6 @@ from lessons import (
 
 # A token costs 1: ten days of 95,000 and 90 for training, against 90 and 95 a query.
 PRICES = l04_costs.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
-
-PROMPTS = pd.DataFrame(
-    {"draw": [0, 1], "labels_shown": ["aab", "bba"], "said": ["bbba", "aaba"], "value": [0.5, 0.25]}
-)
-ORDERS = np.random.default_rng(0).random((4, 5, 30)) < np.linspace(0.2, 0.9, 4)[:, None, None]
-WITHIN = ORDERS.mean(2).var(1, ddof=1).mean()
 
 MEI = {"name": "Mei", "order": "70131", "item": "lamp", "step": "trace", "reply": "the shop's own"}
 ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
@@ -80,23 +73,6 @@ CHECKS = {
         (1e-3, "Not yet: the price is for a million tokens"),
         (5_000, "Not yet: at 5,000 a day the two totals"),
         (math.nan, "Not yet: at nan"),
-    ],
-    partial(l06_misleading.check_recency, PROMPTS): [
-        (0.75, "Right: 0.75 of all answers repeat the last label"),
-        (0.25, "Not yet: that is the first demonstration's label"),
-        (0.375, "Not yet: that is the accuracy"),
-        (75, "Not yet: give a share between 0 and 1"),
-        (0.5, "Not yet: 0.500 is not"),
-        (math.nan, "Not yet: nan is not"),
-    ],
-    partial(l06_misleading.check_order_spread, ORDERS): [
-        (np.sqrt(WITHIN), "Right: 0."),
-        (WITHIN, "Not yet: that is the variance"),
-        (ORDERS.mean(2).std(ddof=1), "Not yet: that mixes the draws"),
-        (np.sqrt(ORDERS.mean(2).var(1).mean()), "Not yet: divide by the number of orders less 1"),
-        (ORDERS.mean(2).std(1, ddof=1).mean(), "Not yet: average the variances"),
-        (0.5, "Not yet: 0.5000 is not"),
-        (math.nan, "Not yet: nan is not"),
     ],
     partial(l07_uses.check_good_form, MEI, stops=l07_uses.stops): [
         (l07_uses.BRIEF, "Right: all six rules of form are kept, and `stops` lets it pass."),

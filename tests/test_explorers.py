@@ -23,7 +23,6 @@ from lessons import (
     l03_same_examples,
     l04_costs,
     l05_memory,
-    l06_misleading,
     l08_clinic,
     l09_inside,
     l10_decision,
@@ -152,17 +151,6 @@ def test_the_cost_explorer_follows_the_learners_prices():
     fields["queries a day"].value = 1_000_000
     assert "weights ★" in view.value
     assert "prompt, kept: cheaper from query 22,219 on, after 0.0 days" in view.value
-
-
-def test_the_fault_explorer_shows_the_faulty_prompt(tiny):
-    task = load_task("category")
-    panel = l06_misleading.fault_explorer(tiny, task, shots=3)
-    fault, seed, order, query, view = panel.children
-    fault.value, seed.value, order.value = "no mark before label", 2, "reversed"
-    written = "".join(f"{e.text} {e.label}\n" for e in task.draw(3, 2)[::-1])
-    assert f"{written}{query.value.text} -&gt;</pre>" in view.value
-    assert f"<b>{query.value.label}</b>" in view.value
-    assert all(repr(label) in html.unescape(view.value) for label in task.labels)
 
 
 def test_the_lookup_explorer_shows_the_likest_lines_and_tells_one_where_no_kernel_runs():

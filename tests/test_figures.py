@@ -63,16 +63,19 @@ def test_growth_draws_curves_bands_and_marks(shown):
     assert sentence == "They cross."
 
 
-def test_strips_draw_every_accuracy_and_the_level(shown):
-    dots = np.array([[0.2, 0.4, 0.6], [0.5, 0.7, 0.9]])
-    figures.strips({"one": dots, "two": dots / 2}, "draw", "right", "title", "From 0.2.", level=0.5)
-    ((figure, _),) = shown
-    for axis, scale in zip(figure.axes, (1, 2), strict=True):
-        drawn, level = axis.lines
-        np.testing.assert_allclose(drawn.get_ydata(), dots.ravel() / scale)
-        assert list(np.round(drawn.get_xdata())) == [0, 0, 0, 1, 1, 1]
-        assert set(level.get_ydata()) == {0.5}
-    assert figure.axes[0].get_ylabel() == "right" and not figure.axes[1].get_ylabel()
+def test_clouds_keep_kinds_apart_and_dots_at_their_places(shown):
+    kinds = {"low": ([0.1, 0.1], [0.2, 0.3]), "high": ([0.9], [0.8])}
+    figures.clouds({"one": kinds, "two": kinds}, "x", "y", "title", "From 0.2.", level=0.5)
+    ((figure, sentence),) = shown
+    for axis in figure.axes:
+        low, high, across, down = axis.lines
+        assert np.abs(low.get_xydata() - [[0.1, 0.2], [0.1, 0.3]]).max() <= 0.015
+        assert np.abs(high.get_xydata() - [[0.9, 0.8]]).max() <= 0.015
+        assert low.get_color() != high.get_color() and low.get_marker() != high.get_marker()
+        assert set(across.get_ydata()) == set(down.get_xdata()) == {0.5}
+    assert figure.axes[0].get_ylabel() == "y" and not figure.axes[1].get_ylabel()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low", "high"]
+    assert sentence == "From 0.2."
 
 
 def test_the_head_map_rings_the_chosen(shown):

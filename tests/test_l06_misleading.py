@@ -235,7 +235,6 @@ ROWS = pd.DataFrame(
 def test_agreement_with_one_letter_or_one_for_each_question():
     expected = {
         misleading.last_label: [[[0, 1], [1, 1]], [[1, 1], [1, 0]]],
-        misleading.most_frequent: [[[1, 0], [0, 0]], [[1, 1], [1, 0]]],
         lambda row: "ba": [[[0, 0], [0, 1]], [[1, 0], [1, 1]]],
     }
     for wanted, agreed in expected.items():
@@ -260,9 +259,185 @@ def test_parts_find_what_was_put_in():
     assert misleading.parts(0.5 + luck) == pytest.approx(expected, rel=0.1)
 
 
-def test_parts_without_luck_are_nought_and_intervals_hold_the_value():
+def test_parts_without_luck_are_nought():
     assert misleading.parts(np.ones((3, 2, 4))) == (0, 0, 0)
-    right = np.random.default_rng(1).random((8, 5, 20)) < np.linspace(0.2, 0.9, 8)[:, None, None]
-    for name, (value, low, high) in misleading.parts_intervals(right, 300).items():
-        assert 0 <= low <= high and value == getattr(misleading.parts(right), name)
-        assert low <= value <= high + 0.05
+
+
+def several(answers, **columns):
+    """Rows with these answers, right or wrong, each a list of booleans, and other columns."""
+    return pd.DataFrame({"right": [bits(row) for row in answers]} | columns)
+
+
+def test_luck_is_held_against_the_most_that_is_possible():
+    rng, draws = np.random.default_rng(0), np.repeat(range(6), 4)
+    about = {"mix": "even", "readout": "plain", "draw": draws}
+    orders = several(rng.random((24, 30)) < 0.5, **about)
+    words = pd.concat(
+        several(rng.random((24, 30)) < share, draw=draws, way=way)
+        for way, share in zip(misleading.WAYS.values(), (0.97, 0.97, 0.5), strict=True)
+    )
+    table = misleading.luck(orders, words)
+    assert list(table.index[1:]) == [f"32 words in the {name}" for name in misleading.WAYS]
+    prompt, *_, weights = table.iloc[1:]["other order or seed"]
+    ceiling, *_, free = table.iloc[1:]["of the most"]
+    assert prompt < weights / 2 and ceiling == pytest.approx(free, rel=0.4)
+    right, *_, deviation, share = table.iloc[0]
+    assert share == pytest.approx(deviation / np.sqrt(right * (1 - right)), abs=2e-3)
+
+
+def test_a_vote_is_that_of_most_orders_and_a_tie_is_half_right():
+    positive = np.array([[[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]], dtype=bool)
+    truth = np.array([False, True, False])
+    assert misleading.voted_right(positive, positive == truth) == (0.5 + 0.5 + 1) / 3
+    assert misleading.voted_right(positive[:, 1:], positive[:, 1:] == truth) == 2 / 3
+
+
+@pytest.fixture
+def drawn_figures(monkeypatch):
+    """What the figures are given instead of being drawn."""
+    kept = []
+    for name in ("whiskers", "clouds"):
+        module = misleading.plots if name == "whiskers" else misleading.figures
+        monkeypatch.setattr(module, name, lambda *given, **more: kept.append(given))
+    return kept
+
+
+def test_the_cloud_is_coloured_by_the_last_label(drawn_figures):
+    rows = pd.DataFrame(
+        [
+            (draw, "even", readout, shown, said, "1010")
+            for readout in ("plain", "batch-calibrated")
+            for draw in range(2)
+            for shown, said in (("abab", "bbbb"), ("bbaa", "aaab"))
+        ],
+        columns=["draw", "mix", "readout", "labels_shown", "said", "right"],
+    )
+    assert misleading.show_orders(rows) == 7 / 8
+    ((panels, _, _, title, sentence),) = drawn_figures
+    cloud = panels["plain"]
+    assert cloud["last label positive"][0].tolist() == [1, 1]
+    assert cloud["last label negative"][0].tolist() == [1 / 4, 1 / 4]
+    assert "0.88 of the plain answers" in title and "0.00 plain" in sentence
+
+
+def test_figures_say_what_the_rows_say(drawn_figures):
+    flipped = relabelled(CATEGORY, questions(CATEGORY, 2), "flipped")[1]
+    said = label_letters(CATEGORY, [example.label for example in flipped])[0] + "h"
+    labels = pd.concat(
+        several([[share > 0.3, share > 0.6]] * 2, draw=[0, 1], kind=kind, way=way, said=said)
+        for kind, share in {"gold": 1, "random": 0.5, "flipped": 0}.items()
+        for way in misleading.WAYS.values()
+    )
+    misleading.show_labels(labels)
+    faults = pd.concat(
+        several([[fault != "bad"] * 2] * 2, draw=[0, 1], fault=fault, readout=readout)
+        for fault in ("clean", "bad", "mild")
+        for readout in ("plain", "batch-calibrated")
+    )
+    drop = misleading.show_faults(faults)
+    (bars, title, told, *_), (_, worst, *_) = drawn_figures
+    assert "prompt 0.50, prompt, calibrated 0.50, weights 0.50. Chance" in told
+    assert bars[""]["weights"]["random: 7 of 8 wrong"].mean == 0.5
+    assert title == "Random labels: prompt -0.50, prompt, calibrated -0.50, weights -0.50"
+    assert worst == "Plain, the worst is bad (-1.00), the mildest mild (+0.00)"
+    assert drop["calibrated"].change.to_dict() == {"bad": -1, "mild": 0}
+
+
+def test_one_retrieved_example_of_published_runs():
+    table = misleading.at_7b()
+    assert len(table) == 5 and (table["1 retrieved"] > table["1 random"]).all()
+
+
+def test_a_text_is_embedded_as_the_mean_of_its_tokens(tiny):
+    rows = misleading.embedded(tiny, ["cold", "hot hot"])
+    table = tiny.model.get_input_embeddings().weight.detach().numpy()
+    tokens = [tiny.tokenizer(f" {text}").input_ids for text in ("cold", "hot hot")]
+    np.testing.assert_allclose(rows, [table[places].mean(0) for places in tokens], rtol=1e-5)
+
+
+# Verdicts
+
+
+def lengths(full, sixteen, near, pool):
+    """Stored lengths with these shares right, of which all or fewer messages fit."""
+    sizes = {misleading.FULL: full, misleading.SIZES[-1]: sixteen, misleading.NEAREST: near}
+    rows = [
+        (draw, size, readout, bits(np.arange(20) < 20 * share), share)
+        for readout in ("plain", "batch-calibrated")
+        for size, share in sizes.items()
+        for draw in range(1 if size == misleading.NEAREST else 4)
+    ]
+    table = pd.DataFrame(rows, columns=["draw", "size", "readout", "right", "value"])
+    table["pool"] = table["size"].map({misleading.FULL: pool, misleading.SIZES[-1]: 16}).fillna(320)
+    return table.assign(tokens=100, cpu=2.0)
+
+
+@pytest.mark.parametrize(
+    ("stored", "lost", "outcomes"),
+    [
+        (lengths(0.9, 0.2, 0.2, 183), (-0.5, -0.3), ("holds", "holds")),
+        (lengths(0.9, 0.2, 0.9, 183), (-0.5, 0.0), ("holds with",) * 2),
+        (lengths(0.2, 0.9, 0.2, 183), (0.0, 0.1), ("holds with", "does not")),
+        (lengths(0.9, 0.2, 0.2, 320), (0.0, 0.1), ("does not",) * 2),
+    ],
+)
+def test_verdicts_follow_the_rows(stored, lost, outcomes, monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    monkeypatch.setattr(misleading, "stored", lambda name: stored)
+    rows = [(low, low - 0.1, low + 0.01) for low in lost]
+    misleading.record(pd.DataFrame(rows, ["one", "two"], misleading.CHANGE))
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"I7 {outcomes[0]}") and second.startswith(f"I8 {outcomes[1]}")
+
+
+def test_lengths_are_told_in_the_order_of_the_rows():
+    table = misleading.lengths(lengths(0.9, 0.2, 0.5, 183))
+    assert list(table.index) == [misleading.FULL, misleading.SIZES[-1], misleading.NEAREST]
+    assert table["plain"].to_list() == [0.9, 0.2, 0.5] and set(table["seconds"]) == {2}
+
+
+# Exercises
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        (None, "Not attempted"),
+        ("{text} {text} {label}", "Not yet: write {text} once"),
+        ("{text} -> {label}", "Not yet: that is one of the course's own"),
+        (
+            "{text} -> {label}\n",
+            "Not yet: 0.50 right instead of 0.50; calibrated 0.50. That is less",
+        ),
+        ("{text}{label}", "Right: 0.00 right instead of 0.50; calibrated 0.50."),
+    ],
+)
+def test_a_fault_of_ones_own_has_to_cost(template, says, monkeypatch, capsys):
+    def asked(lm, task, shown, questions, style):
+        costs = style(task, DRAWN[:1], "ox").startswith(DRAWN[0].text + DRAWN[0].label)
+        shares = {"plain": 0.0 if costs else 0.5, "batch-calibrated": 0.5}
+        return [{"readout": name, "value": share} for name, share in shares.items()]
+
+    monkeypatch.setattr(misleading, "ask", asked)
+    misleading.check_own_fault(None, CATEGORY, template, goal=0.25)
+    assert capsys.readouterr().out.startswith(says)
+
+
+def test_who_finds_the_lies_is_right_and_who_trusts_all_is_half_right(capsys):
+    known = {example.text: example.label for example in CATEGORY.train}
+
+    def all_known(examples):
+        return [known[example.text] != example.label for example in examples]
+
+    def trusting(examples):
+        return [False] * len(examples)
+
+    assert misleading.judged(all_known, CATEGORY, (0, 1)) == 1
+    assert misleading.judged(trusting, CATEGORY, (0, 1)) == 0.5
+    for find, says in {
+        None: "Not attempted",
+        trusting: "Not yet: 0.50",
+        all_known: "Right: 1",
+    }.items():
+        misleading.check_detective(CATEGORY, find, line=0.7)
+        assert capsys.readouterr().out.startswith(says)
