@@ -19,7 +19,6 @@ from lessons import (
     l06_misleading,
     l07_uses,
     l08_clinic,
-    l09_inside,
     l10_decision,
     letters,
 )
@@ -87,8 +86,6 @@ CLINIC = pd.DataFrame(
     for draw, right in enumerate(draws)
 )
 
-SEEN = np.random.default_rng(0).dirichlet(np.ones(8), size=8)  # attention on 4 tokens, twice
-SECOND = np.arange(4, 8)
 
 MEASURED = l10_decision.Measured({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
 
@@ -184,14 +181,6 @@ CHECKS = {
         (-0.125, "Not yet: that is another measure; choose 'style'"),
         (0.4, "Not yet: 0.400 is not what the demonstrations change"),
         (math.nan, "Not yet: nan is not what"),
-    ],
-    partial(l09_inside.check_induction_score, SEEN): [
-        (SEEN[SECOND, SECOND - 3].mean(), "Right"),
-        (SEEN[SECOND, SECOND - 4].mean(), "Not yet: that looks at the earlier copy itself"),
-        (SEEN[SECOND, SECOND - 5].mean(), "Not yet: that looks one token before"),
-        (SEEN[SECOND, SECOND - 3].sum(), "Not yet: take the mean over the tokens"),
-        (SEEN[SECOND, SECOND - 3].sum() / 8, "Not yet: take the mean over the second half only"),
-        (math.nan, "Not yet: nan is not this head's score"),
     ],
     partial(l10_decision.check_interval_rule): [
         (by_rule, "Right: "),
@@ -333,36 +322,4 @@ def test_own_doctor(capsys, monkeypatch, doctor, copied, told):
 
     monkeypatch.setattr(letters, "write_letters", written)
     l08_clinic.check_own_doctor(None, doctor)
-    assert capsys.readouterr().out.startswith(told)
-
-
-HEAD = slice(16, 24)
-
-
-def silent(where: slice, result=lambda results: (results,), copy=True):
-    def hook(module, inputs):
-        results = inputs[0].clone() if copy else inputs[0]
-        results[..., where] = 0
-        return result(results)
-
-    return hook
-
-
-@pytest.mark.parametrize(
-    ("hook", "told"),
-    [
-        (None, "Not attempted yet"),
-        (silent(HEAD), "Right: head 2 of layer 1 is silent"),
-        (silent(HEAD, lambda results: results), "Right"),  # a lone input may stand alone
-        (silent(HEAD, lambda results: None), "Not yet: the hook returns nothing"),
-        (silent(HEAD, copy=False), "Not yet: the given input was changed in place"),
-        (silent(slice(0, 0)), "Not yet: nothing is zero yet"),
-        (silent(slice(8, 16)), "Not yet: other numbers are zero"),
-        (silent(slice(16, 23)), "Not yet: other numbers are zero"),
-        (silent(HEAD, lambda results: (0,)), "Not yet: return the inputs as a tuple"),
-        (6, "Not yet: a hook is a function"),
-    ],
-)
-def test_a_hook_that_silences(capsys, tiny_models, hook, told):
-    l09_inside.check_silences(tiny_models["llama"], (1, 2), hook)
     assert capsys.readouterr().out.startswith(told)

@@ -13,7 +13,7 @@ from helpers.compare import bits, right
 from helpers.data import Example, Task, load_task
 from helpers.prompts import encode, plain
 from helpers.teaching import Taught
-from lessons import facts, heads, matrices, states
+from lessons import facts, heads, states
 from lessons import l09_inside as inside
 
 TASK = Task("opposites", "{text} -> {label}\n", (), ())
@@ -261,33 +261,6 @@ def test_a_task_vector_is_the_mean_of_the_asked(tiny):
     prompts, _ = states.ask(tiny, TASK, shown, asked)
     mean = states.states(tiny, prompts).mean(0)
     torch.testing.assert_close(states.task_vector(tiny, TASK, shown, asked), mean)
-
-
-# What an adapter has added
-
-
-def test_directions_count_how_many_are_strong(tiny):
-    tuned = finetune.with_adapter(tiny, rank=4, seed=0)
-    strengths = {"q_proj": [3.0, 0, 0, 0], "k_proj": [2.0, 2, 2, 2], "v_proj": [1.0, 1, 0, 0]}
-    with torch.no_grad():
-        for name, part in tuned.model.named_modules():
-            strong = torch.tensor(strengths.get(name.split(".")[-1], [1.0, 0, 0, 0]))
-            if hasattr(part, "lora_A"):
-                thin, wide = part.lora_A["default"].weight, part.lora_B["default"].weight
-                thin.copy_(torch.linalg.qr(torch.randn_like(thin).T).Q.T)
-                wide.copy_(torch.linalg.qr(torch.randn_like(wide)).Q * strong)
-    found = matrices.directions(tuned)
-    assert len(found) == 3 * 7
-    told = {"q_proj": [1, 1], "k_proj": [0.25, 4], "v_proj": [0.5, 2]}
-    for matrix, numbers in told.items():
-        rows = found[found["matrix"] == matrix]
-        assert rows["layer"].tolist() == [0, 1, 2]
-        for row in rows[["first", "effective"]].to_numpy():
-            assert row == pytest.approx(numbers, abs=1e-4)
-
-
-def test_a_model_without_an_adapter_has_no_directions(tiny):
-    refused(lambda: matrices.directions(tiny), "has no adapter")
 
 
 # The stored results
