@@ -483,9 +483,10 @@ LENS = checks.Build(
 
 
 def carry(lm: LanguageModel, shown: torch.Tensor, asked: torch.Tensor, layer: int) -> torch.Tensor:
-    """The next token after `asked`, when its last token enters `layer` as that of `shown` does."""
+    """What follows `asked`, when its last token enters `layer` with the mean state of `shown`'s."""
     with torch.no_grad():
-        state = lm.model(shown, output_hidden_states=True).hidden_states[layer][0, -1]
+        passed = lm.model(shown, output_hidden_states=True).hidden_states
+    state = passed[layer][:, -1].mean(0)
 
     def put_in(module, inputs):
         entering = inputs[0].clone()
@@ -504,34 +505,43 @@ def _carry_with(
     *,
     later: int = 0,
     source: int = -1,
-    change: Callable | None = None,
+    change: Callable = lambda entering, state: entering[:, -1].copy_(state),
 ) -> torch.Tensor:
     """`carry` with a mistake put in on purpose; `change(entering, state)` puts the state in."""
     with torch.no_grad():
-        state = lm.model(shown, output_hidden_states=True).hidden_states[layer + later][0, source]
+        passed = lm.model(shown, output_hidden_states=True).hidden_states
+    state = passed[layer + later][:, source].mean(0)
 
     def put_in(module, inputs):
         entering = inputs[0].clone()
-        if change:
-            change(entering, state)
-        else:
-            entering[:, -1] = state
+        change(entering, state)
         return (entering, *inputs[1:])
 
     with torch.no_grad(), heads.hooks([heads.layers(lm)[layer]], lambda _: put_in):
         return lm.model(asked).logits[0, -1].float().log_softmax(-1)
 
 
+def _two_shown(lm: LanguageModel) -> torch.Tensor:
+    """Two prompts of one length, which differ in the word asked for."""
+    both = row(lm, SHOWN).repeat(2, 1)
+    both[1, -2] = both[1, 1]
+    return both
+
+
+def _carry_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    return piece(lm, _two_shown(lm), row(lm, ASKED), _middle(lm))[SOME].tolist()
+
+
 def _carry_truth(lm: LanguageModel) -> list[float]:
-    shown, asked = (encode(lm.tokenizer, text) for text in (SHOWN, ASKED))
     layer = _middle(lm)
-    with states.put_in(lm, layer, states.states(lm, [shown])[0, layer]):
-        return states.scores(lm, [asked])[0, SOME].tolist()
+    state = states.states(lm, _two_shown(lm).tolist())[:, layer].mean(0)
+    with states.put_in(lm, layer, state):
+        return states.scores(lm, row(lm, ASKED).tolist())[0, SOME].tolist()
 
 
 CARRY = checks.Build(
     own=carry,
-    trial=lambda piece, lm: piece(lm, row(lm, SHOWN), row(lm, ASKED), _middle(lm))[SOME].tolist(),
+    trial=_carry_trial,
     truth=_carry_truth,
     praise="the answers are those of states.put_in.",
     mistakes={
@@ -611,7 +621,9 @@ def show_lost(results: pd.DataFrame, measures: Sequence[str]) -> None:
 def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
     """Where the lens finds the answer, and where a carried state brings it, layer by layer."""
     depths = sorted(set(tried[tried["layer"] >= 0]["layer"]))
-    ways = {f"{n} demonstrations": in_first_place(looked, n, depths) for n in (8, 0)}
+    passed = sorted({*depths, looked["layer"].max()})
+    names = {"8 demonstrations": 8, "zero-shot": 0}
+    ways = {name: in_first_place(looked, n, passed) for name, n in names.items()}
     choosing = tried[tried["draw"].isin(CHOOSING)]
     brought = {at: interval(right(choosing, layer=at, way=OWN)) for at in depths}
     best = max(brought, key=lambda at: brought[at].mean)
@@ -619,7 +631,7 @@ def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
     plots.whiskers(
         {
             "the lens: answer in first place": ways,
-            "carried: answer in first place": {"state of 8 demonstrations": brought},
+            "carried: answer in first place": {"a state of 8 demonstrations": brought},
         },
         f"A state from layer {best} brings {brought[best].mean:.2f} of the answers; "
         f"there the lens sees {seen:.2f}",
@@ -631,8 +643,8 @@ def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
 
 
 def by_task(results: pd.DataFrame) -> pd.DataFrame:
-    """How many answers each of `VECTORS` brings, on words that did not serve to choose."""
-    return pd.DataFrame(reached(results)).map("{:.2f}".format)
+    """What share each of `VECTORS` gets right, on words that did not serve to choose the layer."""
+    return pd.DataFrame(reached(results)).map(lambda share: f"{share.mean:.2f}")
 
 
 def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]) -> float:
