@@ -621,6 +621,7 @@ def show_lost(results: pd.DataFrame, measures: Sequence[str]) -> None:
 def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
     """Where the lens finds the answer, and where a carried state brings it, layer by layer."""
     depths = sorted(set(tried[tried["layer"] >= 0]["layer"]))
+    depths = depths[len(depths) // 3 :]  # below, both are flat
     passed = sorted({*depths, looked["layer"].max()})
     names = {"8 demonstrations": 8, "zero-shot": 0}
     ways = {name: in_first_place(looked, n, passed) for name, n in names.items()}
@@ -725,9 +726,8 @@ def head_explorer(lm: LanguageModel, texts: Mapping[str, str], start: Head) -> P
     shares = seen[first][start][-1]
     return explorer(
         show,
-        f"An explorer of attention, in a live notebook. It begins with head {start[1]} of layer "
-        f"{start[0]}, which looks from the last token of {first!r} at "
-        f"{words[first][shares.argmax()]!r} with {shares.max():.2f} of its attention.",
+        f"An explorer of attention. First: layer {start[0]}, head {start[1]}, from the last token "
+        f"to {words[first][shares.argmax()]!r} ({shares.max():.2f}).",
         text=list(texts),
         tokens_before_the_last=lambda text: (0, 0, len(words[text]) - 1),
         layer=(start[0], range(len(heads.layers(lm)))),
