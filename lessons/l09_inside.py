@@ -1,28 +1,32 @@
-"""Lesson 9: what is lost without some heads, when an answer appears, what a state carries.
+"""Lesson 9: the pieces that learners build, and what heads, states and an adapter hold.
 
 `python -m lessons ablation`, `lens` and `vectors` make the stored results of these names. Heads are
 chosen on random tokens alone (`heads.py`); states are read in `states.py`.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from html import escape
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from torch.utils.hooks import RemovableHandle
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import checks
-from helpers.compare import Interval, interval, right, scored
+from helpers import checks, claims, plots
+from helpers.compare import Interval, interval, right, scored, stored
+from helpers.cost import cache_bytes
 from helpers.data import Example, Task, load_rows, load_task, texts
 from helpers.model import LanguageModel
-from helpers.prompts import encode, plain
+from helpers.prompts import count_tokens, encode, plain
 from helpers.scoring import answer, predict, score_labels
 from helpers.study import Made, Study, digest, questions
-from helpers.teaching import LORA
+from helpers.teaching import LORA, taught_bytes
 from helpers.widgets import Panel, explorer
 from lessons import facts, heads, states
 from lessons.english import neutral_lines, neutral_loss
@@ -69,6 +73,11 @@ class InductionHeads(NamedTuple):
     scores: np.ndarray
     chosen: list[Head]
     means: torch.Tensor
+
+    def __str__(self) -> str:
+        counts = sorted(Counter(layer for layer, _ in self.chosen).items())
+        where = ", ".join(f"{count} in layer {layer}" for layer, count in counts)
+        return f"{len(self.chosen)} of {self.scores.size} heads are induction heads: {where}."
 
 
 def find(lm: LanguageModel) -> InductionHeads:
@@ -306,33 +315,421 @@ MADE = {
 }
 
 
+# What learners build: a silenced head, the logit lens, a state that is carried over
+
+
+def silence(
+    lm: LanguageModel, layer: int, head: int, instead: float | torch.Tensor = 0.0
+) -> RemovableHandle:
+    """Let a head give `instead`, whatever it sees, until the handle is removed."""
+    projection = heads.projections(lm)[layer]
+    wide = projection.weight.shape[1] // lm.model.config.num_attention_heads
+    own = slice(head * wide, (head + 1) * wide)
+
+    def hook(module, inputs):
+        results = inputs[0].clone()
+        results[:, :, own] = instead
+        return (results, *inputs[1:])
+
+    return projection.register_forward_pre_hook(hook)
+
+
+def _silence_with(
+    lm: LanguageModel,
+    layer: int,
+    head: int,
+    instead: float = 0.0,
+    *,
+    own: Callable = lambda head, wide: slice(head * wide, (head + 1) * wide),
+    on_results: bool = False,
+    handed_back: bool = True,
+) -> RemovableHandle | None:
+    """`silence` with a mistake put in on purpose."""
+    projection = heads.projections(lm)[layer]
+    wide = projection.weight.shape[1] // lm.model.config.num_attention_heads
+
+    def changed(results: torch.Tensor) -> torch.Tensor:
+        results = results.clone()
+        results[:, :, own(head, wide)] = instead
+        return results
+
+    if on_results:
+        handle = projection.register_forward_hook(lambda _, inputs, results: changed(results))
+    else:
+        handle = projection.register_forward_pre_hook(lambda _, inputs: (changed(inputs[0]),))
+    return handle if handed_back else None
+
+
+def _random_model(lm: LanguageModel) -> LanguageModel:
+    """Two random layers of four heads, so that a hook that is left behind does no harm."""
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=50, num_hidden_layers=2, **shape)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = LlamaForCausalLM(config)
+    return replace(lm, model=network.eval(), device=torch.device("cpu"))
+
+
+def _last_state(lm: LanguageModel) -> list[float]:
+    return states.states(lm, [range(9)])[0, -1].tolist()
+
+
+def _silence_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    """What leaves the last layer with one head silent, and once the hook is removed."""
+    small = _random_model(lm)
+    handle = piece(small, 0, 2)
+    silent = _last_state(small)
+    handle.remove()
+    return silent + _last_state(small)
+
+
+def _silence_truth(lm: LanguageModel) -> list[float]:
+    small = _random_model(lm)
+    with ablated(small, [(0, 2)]):
+        silent = _last_state(small)
+    return silent + _last_state(small)
+
+
+SILENCE = checks.Build(
+    own=silence,
+    trial=_silence_trial,
+    truth=_silence_truth,
+    praise="with your hook the states are those of heads.ablated, and without it the model's own.",
+    mistakes={
+        "that silences another head: heads count from 0, so this one begins at head * wide.": (
+            partial(_silence_with, own=lambda head, wide: slice((head - 1) * wide, head * wide))
+        ),
+        "the slice begins at the head's number, not at its first place, head * wide.": partial(
+            _silence_with, own=lambda head, wide: slice(head, head + wide)
+        ),
+        "that is every head from this one on: end the slice at (head + 1) * wide.": partial(
+            _silence_with, own=lambda head, wide: slice(head * wide, None)
+        ),
+        "the whole layer is silent: change only the slice of this head.": partial(
+            _silence_with, own=lambda head, wide: slice(None)
+        ),
+        "there the heads are mixed already: change what goes into the projection.": partial(
+            _silence_with, on_results=True
+        ),
+        "the hook stays for ever: return the handle, with which it can be removed.": partial(
+            _silence_with, handed_back=False
+        ),
+    },
+)
+
+
+def lens(lm: LanguageModel, tokens: torch.Tensor, layer: int) -> torch.Tensor:
+    """What the model would say after so many layers: log-probabilities [vocabulary]."""
+    with torch.no_grad():
+        passed = lm.model(tokens, output_hidden_states=True).hidden_states
+        state = passed[layer][0, -1]
+        normed = states.final_norm(lm)(state)
+        logits = lm.model.get_output_embeddings()(normed)
+    return logits.float().log_softmax(-1)
+
+
+def _lens_with(
+    lm: LanguageModel,
+    tokens: torch.Tensor,
+    layer: int,
+    *,
+    place: int = -1,
+    later: int = 0,
+    norm: bool = True,
+) -> torch.Tensor:
+    """`lens` with a mistake put in on purpose."""
+    with torch.no_grad():
+        passed = lm.model(tokens, output_hidden_states=True).hidden_states
+        state = passed[layer + later][0, place]
+        normed = states.final_norm(lm)(state) if norm else state
+        return lm.model.get_output_embeddings()(normed).float().log_softmax(-1)
+
+
+ASKED = "\nfind ->"
+SHOWN = "\nrise -> rose\nwait -> waited\nfall -> fell\npay ->"
+SOME = slice(0, 2000)  # tokens of the vocabulary that a check looks at
+
+
+def row(lm: LanguageModel, text: str) -> torch.Tensor:
+    """The text's tokens as the model reads them, [1, tokens]."""
+    return torch.tensor([encode(lm.tokenizer, text)], device=lm.device)
+
+
+def _middle(lm: LanguageModel) -> int:
+    return 3 * lm.model.config.num_hidden_layers // 5
+
+
+LENS = checks.Build(
+    own=lens,
+    trial=lambda piece, lm: piece(lm, row(lm, SHOWN), _middle(lm))[SOME].tolist(),
+    truth=lambda lm: states.read_out(
+        lm, states.states(lm, [encode(lm.tokenizer, SHOWN)])[0, _middle(lm)]
+    )[SOME].tolist(),
+    praise="your numbers are those of states.read_out.",
+    mistakes={
+        "the final norm is missing: the output head was trained on normed states.": partial(
+            _lens_with, norm=False
+        ),
+        "that is the first token's state: what comes next is foretold at the last, -1.": partial(
+            _lens_with, place=0
+        ),
+        "that is one layer too late: passed[0] is the embedding, so passed[layer] comes after "
+        "that many layers.": partial(_lens_with, later=1),
+        "that is one layer too early: passed[0] is the embedding, so count no layer off.": partial(
+            _lens_with, later=-1
+        ),
+    },
+)
+
+
+def carry(lm: LanguageModel, shown: torch.Tensor, asked: torch.Tensor, layer: int) -> torch.Tensor:
+    """What follows `asked`, when its last token enters `layer` with the mean state of `shown`'s."""
+    with torch.no_grad():
+        passed = lm.model(shown, output_hidden_states=True).hidden_states
+    state = passed[layer][:, -1].mean(0)
+
+    def put_in(module, inputs):
+        entering = inputs[0].clone()
+        entering[:, -1] = state
+        return (entering, *inputs[1:])
+
+    with torch.no_grad(), heads.hooks([heads.layers(lm)[layer]], lambda _: put_in):
+        return lm.model(asked).logits[0, -1].float().log_softmax(-1)
+
+
+def _carry_with(
+    lm: LanguageModel,
+    shown: torch.Tensor,
+    asked: torch.Tensor,
+    layer: int,
+    *,
+    later: int = 0,
+    source: int = -1,
+    change: Callable = lambda entering, state: entering[:, -1].copy_(state),
+) -> torch.Tensor:
+    """`carry` with a mistake put in on purpose; `change(entering, state)` puts the state in."""
+    with torch.no_grad():
+        passed = lm.model(shown, output_hidden_states=True).hidden_states
+    state = passed[layer + later][:, source].mean(0)
+
+    def put_in(module, inputs):
+        entering = inputs[0].clone()
+        change(entering, state)
+        return (entering, *inputs[1:])
+
+    with torch.no_grad(), heads.hooks([heads.layers(lm)[layer]], lambda _: put_in):
+        return lm.model(asked).logits[0, -1].float().log_softmax(-1)
+
+
+def _two_shown(lm: LanguageModel) -> torch.Tensor:
+    """Two prompts of one length, which differ in the word asked for."""
+    both = row(lm, SHOWN).repeat(2, 1)
+    both[1, -2] = both[1, 1]
+    return both
+
+
+def _carry_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    return piece(lm, _two_shown(lm), row(lm, ASKED), _middle(lm))[SOME].tolist()
+
+
+def _carry_truth(lm: LanguageModel) -> list[float]:
+    layer = _middle(lm)
+    state = states.states(lm, _two_shown(lm).tolist())[:, layer].mean(0)
+    with states.put_in(lm, layer, state):
+        return states.scores(lm, row(lm, ASKED).tolist())[0, SOME].tolist()
+
+
+CARRY = checks.Build(
+    own=carry,
+    trial=_carry_trial,
+    truth=_carry_truth,
+    praise="the answers are those of states.put_in.",
+    mistakes={
+        "that state is one layer older than the place it is put in: take passed[layer].": partial(
+            _carry_with, later=1
+        ),
+        "that state is one layer too young: what enters the layer is passed[layer].": partial(
+            _carry_with, later=-1
+        ),
+        "that is the state of the first token shown: the task is read off at the last.": partial(
+            _carry_with, source=0
+        ),
+        "every token got this state: replace the last token's alone.": partial(
+            _carry_with, change=lambda entering, state: entering.copy_(state.expand_as(entering))
+        ),
+        "the state went to the first token: put it in at the last, -1.": partial(
+            _carry_with, change=lambda entering, state: entering[:, 0].copy_(state)
+        ),
+        "the state was added to the old one: put it in its place.": partial(
+            _carry_with, change=lambda entering, state: entering[:, -1].add_(state)
+        ),
+    },
+)
+
+
+# What the lesson shows
+
+
+def thirds(lm: LanguageModel) -> dict[str, list[int]]:
+    """Layers to switch an adapter off in: none, all, a third of them, all but a third."""
+    each = np.arange(len(heads.layers(lm)))
+    parts = [part.tolist() for part in np.array_split(each, 3)]
+    gone = {"nowhere": [], "everywhere": each.tolist()}
+    gone |= {f"in layers {part[0]} to {part[-1]}": part for part in parts}
+    return gone | {
+        f"but in layers {part[0]} to {part[-1]}": [i for i in each.tolist() if i not in part]
+        for part in parts
+    }
+
+
+@contextmanager
+def adapter_off(lm: LanguageModel, gone: Sequence[int]) -> Iterator[None]:
+    """While inside, what the adapter adds in the layers `gone` counts nothing."""
+    silent = []
+    for name, part in lm.model.named_modules():
+        layer = next((int(piece) for piece in name.split(".") if piece.isdigit()), None)
+        if layer in gone and isinstance(getattr(part, "scaling", None), dict):
+            silent.append((part, dict(part.scaling)))
+    try:
+        for part, scaling in silent:
+            part.scaling.update(dict.fromkeys(scaling, 0.0))
+        yield
+    finally:
+        for part, scaling in silent:
+            part.scaling.update(scaling)
+
+
+def show_lost(results: pd.DataFrame, measures: Sequence[str]) -> None:
+    """What is lost without the induction heads and without as many others, job by job."""
+    losses = {
+        f"without {way}": {what: lost(results, what, way) for what in measures} for way in WAYS[1:]
+    }
+    told = [by_job["facts, prompt"].mean for by_job in losses.values()]
+    kept = losses[f"without {INDUCTIVE}"]["facts, weights"].mean
+    plots.whiskers(
+        {"": losses},
+        f"Without induction heads: facts in the prompt {told[0]:+.2f}, in the weights {kept:+.2f}",
+        f"Facts told in the prompt change by {told[0]:+.2f} without the induction heads, "
+        f"{told[1]:+.2f} without random heads, {told[2]:+.2f} without random ones of the same "
+        f"layers; facts taught to the weights by {kept:+.2f} without the induction heads.",
+        x="change in the share of right answers (bar: 95 % interval)",
+        form="rows",
+        level=0,
+    )
+
+
+def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
+    """Where the lens finds the answer, and where a carried state brings it, layer by layer."""
+    depths = sorted(set(tried[tried["layer"] >= 0]["layer"]))
+    depths = depths[len(depths) // 3 :]  # below, both are flat
+    passed = sorted({*depths, looked["layer"].max()})
+    names = {"8 demonstrations": 8, "zero-shot": 0}
+    ways = {name: in_first_place(looked, n, passed) for name, n in names.items()}
+    choosing = tried[tried["draw"].isin(CHOOSING)]
+    brought = {at: interval(right(choosing, layer=at, way=OWN)) for at in depths}
+    best = max(brought, key=lambda at: brought[at].mean)
+    seen = ways["8 demonstrations"][best].mean
+    plots.whiskers(
+        {
+            "the lens: answer in first place": ways,
+            "carried: answer in first place": {"a state of 8 demonstrations": brought},
+        },
+        f"A state from layer {best} brings {brought[best].mean:.2f} of the answers; "
+        f"there the lens sees {seen:.2f}",
+        f"After {best} layers the lens puts {seen:.2f} of the answers first; a state carried over "
+        f"there brings {brought[best].mean:.2f} (words for choosing the layer).",
+        x="layers passed",
+        y="share of answers",
+    )
+
+
+def by_task(results: pd.DataFrame) -> pd.DataFrame:
+    """What share each of `VECTORS` gets right, on words that did not serve to choose the layer."""
+    return pd.DataFrame(reached(results)).map(lambda share: f"{share.mean:.2f}")
+
+
+def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]) -> float:
+    """Print what the same facts take as text, cache and adapter; returns the cache's bytes."""
+    text = plain(facts.TASK, shown, "")
+    cache, adapter = cache_bytes(lm, count_tokens(lm.tokenizer, text)), taught_bytes(tuned)
+    base = sum(weight.nbytes for weight in lm.model.parameters())
+    print(
+        f"{len(shown)} facts take {len(text.encode())} bytes as text, {cache / 1e6:.1f} MB in the "
+        f"cache and {adapter / 1e6:.1f} MB in an adapter; the model itself takes "
+        f"{base / 1e6:.0f} MB."
+    )
+    return cache
+
+
+LESSON = "09_inside_the_model"
+WHY = {
+    "I1": "They live in the cache.",
+    "I2": "Heads fetch; a state carries the task.",
+    "F1": "LoRA, beside the base.",
+    "F2": "They are recalled without a prompt.",
+}
+
+
+def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
+    """Decide, record and print the lesson's verdicts from this run and the stored results.
+
+    `same` says whether the base is unchanged, `cache` how many bytes eight facts leave in it, and
+    `moved` how far an adapter moved each matrix.
+    """
+    holds, partly, no = claims.VERDICTS
+    kept, scores = stored("ablation"), reached(stored("vectors"))
+    gaps = {
+        what: lost(kept, what, INDUCTIVE, SAME_LAYERS)
+        for what in ("random tokens again", "facts, prompt", "facts, weights")
+    }
+    again, fetched, stays = gaps.values()
+    prompt, weights = (learned(kept, where) for where in ("prompt", "weights"))
+    own, other = scores[OWN], scores[OTHER]
+    found = (max(again.high, fetched.high) < 0) + all(own[t].low > other[t].high for t in own)
+    small, large = 100 * moved.relative.min(), 100 * moved.relative.max()
+    apart = no if fetched.high >= stays.low else partly if prompt.low > 0 else holds
+    rows = {
+        "I1": (holds if same else no, f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache"),
+        "I2": ((no, partly, holds)[found], f"facts, heads off minus rivals: {fetched:+.2f}"),
+        "F1": (
+            holds if small > 0 else partly,
+            f"{len(moved)} matrices, {small:.1f} to {large:.1f} %",
+        ),
+        "F2": (holds if weights.low > 0 else no, f"facts minus untaught: {weights:+.2f}"),
+        "C2": (apart, f"heads off: prompt {fetched:+.2f}, weights {stays:+.2f}"),
+    }
+    why = WHY | {"C2": f"Prompts teach too: {prompt.mean:+.2f}."}
+    for claim, (verdict, measured) in rows.items():
+        claims.record_verdict(claim, LESSON, measured, verdict, why[claim])
+        print(f"{claim} {verdict}: {measured}. {why[claim]}")
+
+
 # Explorer and checks
 
 
-def head_explorer(lm: LanguageModel, tasks: Mapping[str, Task], start: Head) -> Panel:
-    """Choose a task, a draw, a query, a layer and a head; see what it looks at from the last token.
+def head_explorer(lm: LanguageModel, texts: Mapping[str, str], start: Head) -> Panel:
+    """Choose a text, a token, a layer and a head; see what that head looks at from that token.
 
-    `start` is the head that is shown first.
+    `texts` maps a name to a prompt, and `start` is the head that is shown first.
     """
-    seen = {}
+    tokens = {name: encode(lm.tokenizer, text) for name, text in texts.items()}
+    seen = {name: heads.attention(lm, given) for name, given in tokens.items()}
+    words = {name: [lm.tokenizer.decode([t]) for t in given] for name, given in tokens.items()}
 
-    def show(task: str, shots: int, draw: int, query: int, layer: int, head: int) -> str:
-        given, key = tasks[task], (task, shots, draw, query)
-        prompt = plain(given, given.draw(shots, draw), given.held_out[query].text)
-        tokens = encode(lm.tokenizer, prompt)
-        if key not in seen:
-            seen.clear()
-            seen[key] = heads.attention(lm, tokens)[:, :, -1]
-        shares = zip(tokens, seen[key][layer, head], strict=True)
-        return "".join(_shaded(lm.tokenizer.decode([token]), share) for token, share in shares)
+    def show(text: str, tokens_before_the_last: int, layer: int, head: int) -> str:
+        at = len(words[text]) - 1 - tokens_before_the_last
+        shares = seen[text][layer, head, at]
+        told = f"<p>From {escape(repr(words[text][at]))}:</p>"
+        return told + "".join(map(_shaded, words[text], shares))
 
+    first = next(iter(texts))
+    shares = seen[first][start][-1]
     return explorer(
         show,
-        "An explorer of attention, in a live notebook.",
-        task=list(tasks),
-        shots=(4, range(1, 9)),
-        draw=range(10),
-        query=range(10),
+        f"An explorer of attention. First: layer {start[0]}, head {start[1]}, from the last token "
+        f"to {words[first][shares.argmax()]!r} ({shares.max():.2f}).",
+        text=list(texts),
+        tokens_before_the_last=lambda text: (0, 0, len(words[text]) - 1),
         layer=(start[0], range(len(heads.layers(lm)))),
         head=(start[1], range(lm.model.config.num_attention_heads)),
     )
@@ -349,52 +746,72 @@ def _shaded(token: str, share: float) -> str:
     )
 
 
-def check_induction_score(seen: np.ndarray, score: float | None) -> None:
-    """Check the induction score of one head, worked out from its attention [tokens, tokens]."""
-    truth, half = float(heads.induction_score(seen)), len(seen) // 2
-    second = np.arange(half, 2 * half)
-    looks = {back: float(seen[second, second - half + back].mean()) for back in (-1, 0)}
-    checks.judge(
-        score,
-        truth,
-        f"{truth:.2f} of its attention goes there.",
-        "{answer:.4f} is not this head's score.",
-        {
-            "that looks at the earlier copy itself; go one token on.": looks[0],
-            "that looks one token before the earlier copy; go on, not back.": looks[-1],
-            "take the mean over the second half only.": truth / 2,
-            "take the mean over the tokens, not the sum.": half * truth,
-        },
-        within=5e-5,
-    )
+EARLY = 25  # of thirty layers; "Once upon a" has its next word in first place after 23
 
 
-def check_silences(lm: LanguageModel, head: Head, hook: Callable | None) -> None:
-    """Check that a hook before a layer's output projection silences one head and no other."""
-    problem, (layer, number) = None, head
-    if hook is not None and not callable(hook):
-        problem = "a hook is a function of the module and its inputs."
-    elif hook is not None:
-        given = torch.randn(1, 3, heads.projections(lm)[layer].weight.shape[-1])
-        wanted = given.clone()
-        wanted.unflatten(-1, (lm.model.config.num_attention_heads, -1))[..., number, :] = 0
-        kept, returned = given.clone(), hook(heads.projections(lm)[layer], (given,))
-        problem = _hook_problem(returned, wanted, given, kept)
-    checks.tell(
-        hook is not None, problem, f"head {number} of layer {layer} is silent, the others speak."
-    )
+def check_early_answer(lm: LanguageModel, text: str | None, answer: str | None) -> None:
+    """Check that the lens puts the text's next word first, for good, after `EARLY` layers."""
+    attempted, problem, praise = None not in (text, answer), None, ""
+    if attempted:
+        prompt = encode(lm.tokenizer, "\n" + text.rstrip())
+        word = encode(lm.tokenizer, " " + answer.strip())[0]
+        _, (places,) = states.through_lens(lm, [prompt], [word])
+        first = places == 0
+        layer = len(first) - int(np.argmin(first[::-1])) if not first.all() else 0
+        praise = f"{answer.strip()!r} is in first place from {layer} layers on."
+        if not first[-1]:
+            said = lm.tokenizer.decode(states.scores(lm, [prompt])[0].argmax())
+            problem = f"the model itself says {said!r}; choose a text whose next word it knows."
+        elif layer > EARLY:
+            problem = f"{praise} Find a text that it knows by heart: {EARLY} layers or fewer."
+    checks.tell(attempted, problem, praise)
 
 
-def _hook_problem(returned: object, wanted, given, kept) -> str | None:
-    if returned is None:
-        return "the hook returns nothing, so the module runs on the old input; return a new one."
-    changed = returned[0] if isinstance(returned, tuple) else returned
-    if not isinstance(changed, torch.Tensor) or changed.shape != wanted.shape:
-        return "return the inputs as a tuple, with a tensor of the same shape in first place."
-    if not torch.equal(given, kept):
-        return "the given input was changed in place; clone it first."
-    if torch.equal(changed, given):
-        return "nothing is zero yet."
-    if not torch.equal(changed, wanted):
-        return "other numbers are zero than this head's; its slice is head * size and so on."
+def check_own_vector(
+    carried: Callable,
+    lm: LanguageModel,
+    pairs: Sequence[tuple[str, str]] | None,
+    asked: Sequence[tuple[str, str]] | None,
+    layer: int | None,
+) -> None:
+    """Check that one state of the learner's own task brings more than the course's best task.
+
+    `carried(lm, shown, asked, layer)` is the learner's piece. The state comes from the prompt of
+    all pairs but the last, whose text is asked for.
+    """
+    goal = max(share.mean for share in reached(stored("vectors"))[OWN].values())
+    attempted, problem, praise = None not in (pairs, asked, layer), None, ""
+    if attempted:
+        problem = _vector_problem(lm, pairs, asked, layer)
+    if attempted and not problem:
+        shown = row(
+            lm, "\n" + "".join(f"{a} -> {b}\n" for a, b in pairs[:-1]) + pairs[-1][0] + " ->"
+        )
+        alone, brought = _first_tokens(carried, lm, shown, asked, layer)
+        praise = (
+            f"{brought:.2f} right with your state, {alone:.2f} without; the line is {goal:.2f}."
+        )
+        if brought <= max(goal, alone):
+            problem = praise + " Try another layer first."
+    checks.tell(attempted, problem, praise)
+
+
+def _vector_problem(lm, pairs, asked, layer) -> str | None:
+    if {a for a, _ in pairs} & {a for a, _ in asked}:
+        return "a question stands among the pairs: ask for others."
+    if len(pairs) < 4 or len(asked) < 6:
+        return "give at least four pairs and six questions."
+    if layer not in range(len(heads.layers(lm))):
+        return f"choose a layer from 0 to {len(heads.layers(lm)) - 1}."
     return None
+
+
+def _first_tokens(carried, lm, shown, asked, layer) -> tuple[float, float]:
+    """The share of questions whose answer's first token comes first, alone and with the state."""
+    alone, brought = [], []
+    for text, label in asked:
+        question = row(lm, f"\n{text} ->")
+        token = encode(lm.tokenizer, f" {label}")[0]
+        alone.append(states.scores(lm, question.tolist())[0].argmax().item() == token)
+        brought.append(carried(lm, shown, question, layer).argmax().item() == token)
+    return float(np.mean(alone)), float(np.mean(brought))

@@ -1,8 +1,7 @@
-"""Matrices: how far each has moved in fine-tuning, and in how many directions."""
+"""Matrices: how far each has moved in fine-tuning."""
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 import peft
 import torch
@@ -56,28 +55,3 @@ def _differences(lm: LanguageModel, before: dict) -> Iterator[tuple[str, float]]
 
 def _shapes(matrices: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
     return {name: matrix.shape for name, matrix in matrices.items()}
-
-
-@torch.no_grad()
-def directions(lm: LanguageModel) -> pd.DataFrame:
-    """The singular values of what an adapter adds to each matrix: a row per matrix.
-
-    `first` is the first direction's share of the squared norm. `effective` is the effective rank:
-    as many equally strong directions would be spread as widely (exp of the entropy of the shares).
-    Raises `ValueError` where there is no adapter.
-    """
-    strengths = []
-    for name, module in lm.model.named_modules():
-        if hasattr(module, "lora_A") and hasattr(module, "get_delta_weight"):
-            which = module.active_adapters[0]
-            thin, wide = module.lora_A[which].weight.float(), module.lora_B[which].weight.float()
-            # B A has the singular values of a small square, once both are turned upright.
-            small = torch.linalg.qr(wide).R @ torch.linalg.qr(thin.T).R.T
-            shares = torch.linalg.svdvals(small).square()
-            shares = (shares / shares.sum()).cpu().numpy()
-            layer = next(int(part) for part in name.split(".") if part.isdigit())
-            spread = float(np.exp(-(shares * np.log(shares.clip(1e-12))).sum()))
-            strengths.append((layer, name.split(".")[-1], float(shares[0]), spread))
-    if not strengths:
-        raise ValueError(f"{lm.name} has no adapter: give a model that was tuned with LoRA.")
-    return pd.DataFrame(strengths, columns=["layer", "matrix", "first", "effective"])

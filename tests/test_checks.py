@@ -5,7 +5,6 @@ import re
 from functools import partial
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
@@ -17,7 +16,6 @@ from lessons import (
     l05_memory,
     l07_uses,
     l08_clinic,
-    l09_inside,
     l10_decision,
     letters,
 )
@@ -32,9 +30,6 @@ ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
 def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
 
-
-SEEN = np.random.default_rng(0).dirichlet(np.ones(8), size=8)  # attention on 4 tokens, twice
-SECOND = np.arange(4, 8)
 
 MEASURED = l10_decision.Measured({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
 
@@ -84,14 +79,6 @@ CHECKS = {
         (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
         (l07_uses.stops, "Not yet: it stops 0 of 18"),
         (lambda reply: True, "Not yet: it stops 18 of 18 replies that must not be sent, 60 of"),
-    ],
-    partial(l09_inside.check_induction_score, SEEN): [
-        (SEEN[SECOND, SECOND - 3].mean(), "Right"),
-        (SEEN[SECOND, SECOND - 4].mean(), "Not yet: that looks at the earlier copy itself"),
-        (SEEN[SECOND, SECOND - 5].mean(), "Not yet: that looks one token before"),
-        (SEEN[SECOND, SECOND - 3].sum(), "Not yet: take the mean over the tokens"),
-        (SEEN[SECOND, SECOND - 3].sum() / 8, "Not yet: take the mean over the second half only"),
-        (math.nan, "Not yet: nan is not this head's score"),
     ],
     partial(l10_decision.check_interval_rule): [
         (by_rule, "Right: "),
@@ -263,36 +250,4 @@ def test_own_doctor(capsys, monkeypatch, doctor, copied, told):
 
     monkeypatch.setattr(letters, "write_letters", written)
     l08_clinic.check_own_doctor(None, doctor)
-    assert capsys.readouterr().out.startswith(told)
-
-
-HEAD = slice(16, 24)
-
-
-def silent(where: slice, result=lambda results: (results,), copy=True):
-    def hook(module, inputs):
-        results = inputs[0].clone() if copy else inputs[0]
-        results[..., where] = 0
-        return result(results)
-
-    return hook
-
-
-@pytest.mark.parametrize(
-    ("hook", "told"),
-    [
-        (None, "Not attempted yet"),
-        (silent(HEAD), "Right: head 2 of layer 1 is silent"),
-        (silent(HEAD, lambda results: results), "Right"),  # a lone input may stand alone
-        (silent(HEAD, lambda results: None), "Not yet: the hook returns nothing"),
-        (silent(HEAD, copy=False), "Not yet: the given input was changed in place"),
-        (silent(slice(0, 0)), "Not yet: nothing is zero yet"),
-        (silent(slice(8, 16)), "Not yet: other numbers are zero"),
-        (silent(slice(16, 23)), "Not yet: other numbers are zero"),
-        (silent(HEAD, lambda results: (0,)), "Not yet: return the inputs as a tuple"),
-        (6, "Not yet: a hook is a function"),
-    ],
-)
-def test_a_hook_that_silences(capsys, tiny_models, hook, told):
-    l09_inside.check_silences(tiny_models["llama"], (1, 2), hook)
     assert capsys.readouterr().out.startswith(told)

@@ -198,17 +198,18 @@ def test_the_use_explorer_shows_each_way_and_what_it_breaks():
     assert number.value == number.max == 1 and "c asked" in view.value
 
 
-def test_the_head_explorer_shades_what_a_head_looks_at(tiny):
-    task = load_task("antonyms")
-    panel = l09_inside.head_explorer(tiny, {"antonyms": task}, (1, 2))
-    _, shots, _, query, layer, head, view = panel.children
-    shots.value, query.value = 1, 3
-    tokens = encode(tiny.tokenizer, plain(task, task.draw(1, 0), task.held_out[3].text))
-    for layer.value, head.value in ((1, 2), (2, 0)):
-        shares = heads.attention(tiny, tokens)[layer.value, head.value, -1]
+def test_the_head_explorer_shades_what_a_head_looks_at_from_any_token(tiny):
+    texts = {"short": "hot -> cold", "long": "a cold hot cold hot line"}
+    panel = l09_inside.head_explorer(tiny, texts, (1, 2))
+    text, back, layer, head, view = panel.children
+    for values in (("short", 0, 1, 2), ("long", 0, 2, 0), ("long", 2, 0, 3)):
+        text.value, back.value, layer.value, head.value = values
+        tokens = encode(tiny.tokenizer, texts[values[0]])
+        at = len(tokens) - 1 - values[1]
+        shares = heads.attention(tiny, tokens)[layer.value, head.value, at]
         shades = re.findall(r"rgba\(213,94,0,([\d.]+)\)", view.value)
         assert list(map(float, shades)) == pytest.approx(shares.tolist(), abs=0.006)
-    assert "live notebook" in repr(panel)
+    assert "layer 1, head 2, from the last token to " in repr(panel) and len(repr(panel)) < 110
 
 
 # Examples in hand, days until a change, queries a day, tokens of an example, offline, what lacks.

@@ -20,22 +20,6 @@ def shown(monkeypatch):
     plt.close("all")
 
 
-def change(scale: float) -> pd.DataFrame:
-    rows = [(layer, name, 4, scale * (layer + 1)) for layer in range(3) for name in ("a", "b")]
-    return pd.DataFrame(rows, columns=["layer", "matrix", "weights", "relative"])
-
-
-def test_layers_are_drawn_in_percent_on_one_scale(shown):
-    figures.layers({"one": change(0.01), "two": change(0.02)}, "title", "Two maps, 1 to 6 %.")
-    ((figure, sentence),) = shown
-    maps = [axis.images[0] for axis in figure.axes if axis.images]
-    np.testing.assert_allclose(maps[0].get_array(), [[1, 2, 3], [1, 2, 3]])
-    np.testing.assert_allclose(maps[1].get_array(), [[2, 4, 6], [2, 4, 6]])
-    assert [drawn.get_clim() for drawn in maps] == [(0, 6), (0, 6)]
-    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["a", "b"]
-    assert sentence == "Two maps, 1 to 6 %."
-
-
 def test_lines_are_named_and_a_single_one_needs_no_legend(shown):
     plots.lines({"fast": [3, 1], "slow": [3, 2, 1]}, "step", "loss", "title", "From 3 to 1.")
     plots.line([3, 2], "step", "loss", "title", "From 3 to 2.")
@@ -76,34 +60,6 @@ def test_clouds_keep_kinds_apart_and_dots_at_their_places(shown):
     assert figure.axes[0].get_ylabel() == "y" and not figure.axes[1].get_ylabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low", "high"]
     assert sentence == "From 0.2."
-
-
-def test_the_head_map_rings_the_chosen(shown):
-    scores = np.arange(12).reshape(3, 4) / 12
-    figures.head_map(scores, [(2, 3), (0, 1)], "title", "Two of 12.")
-    ((figure, _),) = shown
-    (image,), (rings,) = figure.axes[0].images, figure.axes[0].lines
-    np.testing.assert_allclose(image.get_array(), scores.T)  # layers run to the right
-    assert list(zip(*rings.get_data(), strict=True)) == [(2, 3), (0, 1)]
-
-
-def test_what_is_looked_at_is_named_token_by_token(shown):
-    figures.looked_at(["a", " b"], {"one": [0.2, 0.8], "two": [1, 0]}, "title", "0.8 on b.")
-    ((figure, _),) = shown
-    axis = figure.axes[0]
-    np.testing.assert_allclose(axis.images[0].get_array(), [[0.2, 0.8], [1, 0]])
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["a", "\u2423b"]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["one", "two"]
-
-
-def test_amounts_are_bars_on_a_logarithmic_axis(shown):
-    figures.amounts({"small": 0.01, "large": 500.0}, "megabytes", "title", "From 0.01 to 500.")
-    ((figure, _),) = shown
-    axis = figure.axes[0]
-    assert axis.get_xscale() == "log"
-    assert [bar.get_width() for bar in axis.patches] == [0.01, 500]
-    assert axis.patches[0].get_y() > axis.patches[1].get_y()
-    assert {text.get_text() for text in axis.texts} == {"0.01", "500"}
 
 
 def test_every_claim_has_a_cell_and_a_right_prediction_a_star(shown):

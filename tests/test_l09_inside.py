@@ -1,4 +1,4 @@
-"""Heads are seen and silenced, states are read and put in, and an adapter's directions counted."""
+"""Heads are seen and silenced, states are read and put in, an adapter is switched off in places."""
 
 import re
 from operator import eq
@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers import finetune, model
+from helpers import claims, compare, finetune, model, plots
 from helpers.compare import bits, right
-from helpers.data import Example, Task, load_task
+from helpers.data import DATA, Example, Task, load_task
 from helpers.prompts import encode, plain
 from helpers.teaching import Taught
-from lessons import facts, heads, matrices, states
+from lessons import facts, heads, states
 from lessons import l09_inside as inside
 
 TASK = Task("opposites", "{text} -> {label}\n", (), ())
 EXAMPLES = [Example("hot", "cold"), Example("up", "down"), Example("cold", "hot")]
+WAYS = "prompt", "weights"
 TEXTS = ["hot -> cold", "a cold hot cold hot line"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -61,6 +62,11 @@ def outputs(lm, tokens):
 
 
 # Heads
+
+
+def test_found_heads_are_told_by_layer():
+    found = inside.InductionHeads(np.zeros((3, 4)), [(2, 1), (1, 0), (2, 3)], torch.zeros(1))
+    assert str(found) == "3 of 12 heads are induction heads: 1 in layer 1, 2 in layer 2."
 
 
 def test_every_architecture_shows_its_layers_heads_and_projections(each):
@@ -263,34 +269,77 @@ def test_a_task_vector_is_the_mean_of_the_asked(tiny):
     torch.testing.assert_close(states.task_vector(tiny, TASK, shown, asked), mean)
 
 
-# What an adapter has added
+# An adapter, layer by layer
 
 
-def test_directions_count_how_many_are_strong(tiny):
-    tuned = finetune.with_adapter(tiny, rank=4, seed=0)
-    strengths = {"q_proj": [3.0, 0, 0, 0], "k_proj": [2.0, 2, 2, 2], "v_proj": [1.0, 1, 0, 0]}
+@pytest.fixture
+def tuned(tiny):
+    tuned = finetune.with_adapter(tiny, rank=2, seed=0)
     with torch.no_grad():
-        for name, part in tuned.model.named_modules():
-            strong = torch.tensor(strengths.get(name.split(".")[-1], [1.0, 0, 0, 0]))
-            if hasattr(part, "lora_A"):
-                thin, wide = part.lora_A["default"].weight, part.lora_B["default"].weight
-                thin.copy_(torch.linalg.qr(torch.randn_like(thin).T).Q.T)
-                wide.copy_(torch.linalg.qr(torch.randn_like(wide)).Q * strong)
-    found = matrices.directions(tuned)
-    assert len(found) == 3 * 7
-    told = {"q_proj": [1, 1], "k_proj": [0.25, 4], "v_proj": [0.5, 2]}
-    for matrix, numbers in told.items():
-        rows = found[found["matrix"] == matrix]
-        assert rows["layer"].tolist() == [0, 1, 2]
-        for row in rows[["first", "effective"]].to_numpy():
-            assert row == pytest.approx(numbers, abs=1e-4)
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+    return tuned
 
 
-def test_a_model_without_an_adapter_has_no_directions(tiny):
-    refused(lambda: matrices.directions(tiny), "has no adapter")
+def test_an_adapter_that_is_off_in_all_layers_leaves_the_base(tiny, tuned):
+    before = states.scores(tuned, rows(tiny))
+    assert not torch.allclose(before, states.scores(tiny, rows(tiny)), atol=1e-2)
+    with inside.adapter_off(tuned, range(3)):
+        close(states.scores(tuned, rows(tiny)), states.scores(tiny, rows(tiny)))
+    with pytest.raises(RuntimeError, match="on purpose"), inside.adapter_off(tuned, [1]):
+        raise RuntimeError("on purpose")
+    assert torch.equal(states.scores(tuned, rows(tiny)), before)
+
+
+def test_an_adapter_that_is_off_in_one_layer_changes_no_state_before_it(tiny, tuned):
+    before = states.states(tuned, rows(tiny))
+    with inside.adapter_off(tuned, [1]):
+        after = states.states(tuned, rows(tiny))
+    assert torch.equal(after[:, :2], before[:, :2])
+    assert not torch.allclose(after[:, 2], before[:, 2], atol=1e-3)
+
+
+def test_thirds_are_off_alone_and_on_alone(tiny):
+    parts = inside.thirds(tiny)
+    assert list(parts.values()) == [[], [0, 1, 2], [0], [1], [2], [1, 2], [0, 2], [0, 1]]
+    assert list(parts)[3::3] == ["in layers 1 to 1", "but in layers 1 to 1"]
+
+
+def test_sizes_are_those_of_text_cache_and_adapter(tiny, tuned, capsys):
+    shown = [Example("hot is", "cold")]
+    tokens = len(encode(tiny.tokenizer, "hot is cold\n"))
+    assert inside.tell_sizes(tiny, tuned, shown) == 4 * 2 * 3 * 2 * 8 * tokens
+    assert capsys.readouterr().out.startswith("1 facts take 12 bytes as text")
 
 
 # The stored results
+
+
+def test_the_verdicts_are_those_of_the_stored_table(capsys):
+    moved = pd.DataFrame({"relative": [0.002, 0.014]})
+    inside.record(True, 5.3e6, moved)
+    told = pd.read_csv(DATA / "results" / "verdicts.csv").query("lesson == @inside.LESSON")
+    board = claims.scoreboard(inside.LESSON).set_index("claim")
+    assert board["verdict"].to_dict() == dict(zip(told.claim, told.verdict, strict=True))
+    assert "I1 holds: base unchanged: True; 5.3 MB of cache." in capsys.readouterr().out
+    inside.record(False, 5.3e6, moved * 0)
+    board = claims.scoreboard(inside.LESSON).set_index("claim")["verdict"]
+    assert board["I1"] == claims.VERDICTS[2] and board["F1"] == claims.VERDICTS[1]
+
+
+def test_the_figures_take_title_and_sentence_from_their_numbers(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "whiskers", lambda *given, **more: drawn.append(given))
+    kept = compare.stored("ablation")
+    inside.show_lost(kept, ["facts, prompt", "facts, weights"])
+    inside.show_states(compare.stored("lens"), compare.stored("vectors"))
+    (lost, title, sentence), (_, other, told) = drawn
+    fetched, stays = (inside.lost(kept, f"facts, {w}", inside.INDUCTIVE) for w in WAYS)
+    assert title.endswith(f"{fetched.mean:+.2f}, in the weights {stays.mean:+.2f}")
+    assert list(lost[""]) == [f"without {way}" for way in inside.WAYS[1:]]
+    assert f"{fetched.mean:+.2f}" in sentence and other.startswith("A state from layer ")
+    assert told.startswith(f"After {other.split()[4]} layers")
 
 
 def test_the_ways_of_ablation_take_as_many_heads_and_never_the_same():
@@ -419,3 +468,38 @@ def test_the_draws_that_chose_the_layer_do_not_count():
     draws = draws.assign(task="antonyms", layer=2)
     found = inside.reached(pd.concat(draws.assign(way=name) for name in inside.VECTORS))
     assert [found[name]["antonyms"][0] for name in inside.VECTORS] == [0.375] * 4
+
+
+# The exercises' checks
+
+PHRASES = [
+    ((None, "time"), "Not attempted yet"),
+    (("Once upon a", "time"), "Right: 'time' is in first place from "),
+    (("Thank you very", " much "), "Not yet: 'much' is in first place from "),
+    (("Once upon a", "kettle"), "Not yet: the model itself says ' time'"),
+]
+PAIRS = [("France", "French"), ("Spain", "Spanish"), ("Japan", "Japanese"), ("Poland", "Polish")]
+ASKED = [("Italy", "Italian"), ("Russia", "Russian"), ("China", "Chinese")]
+ASKED += [("Portugal", "Portuguese"), ("Denmark", "Danish"), ("Finland", "Finnish")]
+
+
+@pytest.mark.parametrize(("given", "told"), PHRASES)
+def test_an_early_answer_is_in_first_place_for_good(lm, capsys, given, told):
+    inside.check_early_answer(lm, *given)
+    assert capsys.readouterr().out.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ((None, ASKED, 21), "Not attempted yet"),
+        ((PAIRS, PAIRS + ASKED, 21), "Not yet: a question stands among the pairs"),
+        ((PAIRS, ASKED[:5], 21), "Not yet: give at least four pairs and six questions"),
+        ((PAIRS, ASKED, 30), "Not yet: choose a layer from 0 to 29"),
+        ((PAIRS, ASKED, 2), "Not yet: 0.00 right with your state"),
+        ((PAIRS, ASKED, 21), "Right: "),
+    ],
+)
+def test_an_own_task_is_carried_by_one_state(lm, capsys, given, told):
+    inside.check_own_vector(inside.carry, lm, *given)
+    assert capsys.readouterr().out.startswith(told)
