@@ -497,7 +497,7 @@ def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
     """
     ways = ("prompt, read anew", "prompt, kept", "weights")
     anew, kept = (crossing(results, "weights", way, shots) for way in ways[:2])
-    last = max([10_000, *(2 * at.mean for at in (anew, kept) if at.mean < math.inf)])
+    last = max([10_000, *(8 * at.mean for at in (anew, kept) if at.mean < math.inf)])
     queries = np.unique(np.geomspace(1, last, 60).astype(int))
     curves = {way: totals(results, way, shots, queries) for way in ways}
     marks = {
@@ -509,16 +509,16 @@ def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
         {"": curves},
         "queries",
         ["processor seconds in total"],
-        f"Training pays {_from(anew.mean)} if the prompt is read anew, "
-        f"{_from(kept.mean)} if it is kept",
-        f"Trained weights cost less in total than a prompt read anew {_from(anew.mean)} "
-        f"({_bounds(anew)}), and less than a kept prompt {_from(kept.mean)} ({_bounds(kept)}).",
+        f"Training pays {pays_from(anew.mean)} (prompt read anew), {pays_from(kept.mean)} (kept)",
+        f"Trained weights cost less in total than a prompt read anew {pays_from(anew.mean)} "
+        f"({_bounds(anew)}), and less than a kept prompt {pays_from(kept.mean)} ({_bounds(kept)}).",
         {"": marks},
     )
     return float(np.round(anew.mean))
 
 
-def _from(queries: float) -> str:
+def pays_from(queries: float) -> str:
+    """A break-even in words."""
     return f"from query {queries:,.0f} on" if queries < math.inf else "never"
 
 
