@@ -1,4 +1,4 @@
-"""Lesson 4: what teaching and asking take, with one question at a time, as a service meets them.
+"""Lesson 4: what the learner builds, and what teaching and asking take, one question at a time.
 
 The base model is loaded and labelled examples are in hand; then the clocks start. Both stand beside
 every number: seconds on the wall, and seconds of the processor, which other programs on the machine
@@ -10,6 +10,7 @@ counts from 1, and 0 is the teaching; `tokens` is what the model read, and `byte
 kept. A `unit` is one of the two columns of seconds.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,18 +19,24 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import bootstrap
+from transformers import Cache, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from helpers import checks, teaching
-from helpers.compare import Interval, interval, where
-from helpers.cost import Clock, Cost, break_even, fine_tuning_cost, in_context_cost
+from helpers import checks, claims, cost, teaching
+from helpers.compare import Interval, difference, interval, stored, where
+from helpers.cost import Clock, count_flops
 from helpers.curves import settings
-from helpers.data import Example, Task, balanced_order, load_task
+from helpers.data import Example, Task, balanced_order, load_task, texts
 from helpers.model import LanguageModel
-from helpers.prompts import count_tokens, plain
+from helpers.packing import shared_length
+from helpers.prompts import count_tokens, encode, plain
+from helpers.scoring import predict, score_labels
 from helpers.study import Made, Study, digest
-from helpers.teaching import ALL, LORA, SEEN, Way, passes, taught_bytes
+from helpers.teaching import ALL, SEEN, Way, passes, taught_bytes
 from helpers.widgets import Panel, explorer, rows_table
+from lessons import figures
 from lessons.kept_prompt import Prompt
 
 ASKED = {"zero-shot": 24, "prompt, kept": 100, "prompt, read anew": 8, "weights": 100}
@@ -40,9 +47,198 @@ WAYS = {
     "weights": Way("weights", trained=ALL),
 }
 TEACHING = 0  # the query's number in the row that holds the teaching
-ROW = 64  # tokens in a row of training, when the stored results were made
 PROCESSOR = "processor_seconds"
 PREFILLS = (1, 2, 4, 8, 16, 32, 64, 128, 178)  # demonstrations whose reading is timed
+
+
+# What the learner builds: a kept prompt, the FLOPs of reading, the break-even
+
+
+def split(
+    lm: LanguageModel, task: Task, shown: Sequence[Example], queries: Sequence[str]
+) -> tuple[list[int], list[list[int]]]:
+    """The tokens that all these queries' prompts begin with, and what each query has behind."""
+    wholes = [encode(lm.tokenizer, plain(task, shown, text)) for text in queries]
+    shared = shared_length(wholes)
+    return wholes[0][:shared], [whole[shared:] for whole in wholes]
+
+
+@torch.no_grad()
+def read(
+    lm: LanguageModel, tokens: Sequence[int], cache: Cache | None = None, start: int = 0
+) -> CausalLMOutputWithPast:
+    """Read tokens, behind a cache if one is given; the first of them stands at place `start`.
+
+    Reading adds the tokens to the cache. Only the last place is asked what comes next.
+    """
+    places = torch.arange(start, start + len(tokens), device=lm.device)[None]
+    ids = torch.tensor([list(tokens)], device=lm.device)
+    return lm.model(
+        ids, past_key_values=cache, position_ids=places, use_cache=True, logits_to_keep=1
+    )
+
+
+def ask_behind(lm: LanguageModel, kept: Cache, shown: list[int], query: list[int]) -> torch.Tensor:
+    """The scores of all possible next tokens after `shown`, whose cache is kept, and a query."""
+    cache = copy.deepcopy(kept)
+    behind = read(lm, query, cache, start=len(shown))
+    return behind.logits[0, -1]
+
+
+def _faulty_reader(mistake: str) -> Callable:
+    """`ask_behind` with a mistake put in on purpose."""
+
+    def piece(lm, kept, shown, query):
+        cache = None if mistake == "no cache" else kept
+        cache = kept if mistake == "no copy" else copy.deepcopy(cache)
+        tokens = shown + query if mistake.startswith("twice") else query
+        start = 0 if mistake.endswith("from 0") else len(shown)
+        return read(lm, tokens, cache, start).logits[0, -1]
+
+    return piece
+
+
+LETTERS = Task(
+    "letters",
+    "{text}: {label}\n",
+    (Example("rose", "A"), Example("tiger", "B"), Example("tulip", "A"), Example("horse", "B")),
+    (),
+    ("A", "B"),
+    {"A": "A", "B": "B"},
+)
+TWO = ("daisy", "a very old wolf")
+
+
+def _reader_trial(piece: Callable, lm: LanguageModel) -> list[float]:
+    shown, queries = split(lm, LETTERS, LETTERS.train, TWO)
+    kept = read(lm, shown).past_key_values
+    answers = [piece(lm, kept, shown, query) for query in queries]
+    after = [lm.tokenizer(f" {label}").input_ids[-1] for label in LETTERS.labels]
+    return [p.item() for logits in answers for p in logits.float().log_softmax(-1)[after]]
+
+
+ASK_BEHIND = checks.Build(
+    own=ask_behind,
+    trial=_reader_trial,
+    truth=lambda lm: np.ravel([Prompt(lm, LETTERS, LETTERS.train).score(text) for text in TWO]),
+    praise="your next-token numbers are those of the course's own kept prompt.",
+    mistakes={
+        "the second query stands behind the first: copy.deepcopy(kept) for each of them.": (
+            _faulty_reader("no copy")
+        ),
+        "the query's first token does not stand at place 0, but behind all of `shown`.": (
+            _faulty_reader("from 0")
+        ),
+        "the demonstrations are read a second time: behind the cache give only the query.": (
+            _faulty_reader("twice")
+        ),
+        "the whole prompt is read behind its own cache: give only the query, at len(shown).": (
+            _faulty_reader("twice, from 0")
+        ),
+        "the query is read without what was kept: give it a copy of the cache.": (
+            _faulty_reader("no cache")
+        ),
+    },
+)
+
+
+def reading_flops(model: PreTrainedModel, tokens: float, cached: float = 0) -> float:
+    """FLOPs of reading so many tokens behind cached ones, the head asked once."""
+    layers = sum(2 * w.numel() for w in model.model.layers.parameters() if w.ndim == 2)
+    head = 2 * model.lm_head.weight.numel()
+    width = model.config.num_hidden_layers * model.config.hidden_size
+    looking = 4 * width * tokens * (cached + tokens)
+    return tokens * layers + head + looking
+
+
+def _counted(
+    layers: float = 2, head: float = 2, table: float = 0, everything: float = 0, heads: bool = False
+) -> Callable:
+    """`reading_flops` with other factors; `heads`: the head is asked at every token."""
+
+    def piece(model, tokens, cached=0):
+        body = sum(w.numel() for w in model.model.layers.parameters() if w.ndim == 2)
+        each = layers * body + table * model.get_input_embeddings().weight.numel()
+        each += everything * sum(weight.numel() for weight in model.parameters())
+        width = model.config.num_hidden_layers * model.config.hidden_size
+        asked = head * model.lm_head.weight.numel() * (tokens if heads else 1)
+        return each * tokens + asked + 4 * width * tokens * (cached + tokens)
+
+    return piece
+
+
+def _small_model(lm: LanguageModel) -> LanguageModel:
+    """A random model of two layers whose head is a matrix of its own."""
+    sizes = {"hidden_size": 24, "intermediate_size": 40, "vocab_size": 50}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 2}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, **heads, tie_word_embeddings=False))
+    return replace(lm, model=model.eval(), device=torch.device("cpu"))
+
+
+def _counted_by_torch(lm: LanguageModel) -> list[float]:
+    small, tokens = _small_model(lm), list(range(9))
+    cache = read(small, tokens[:4]).past_key_values
+    alone = count_flops(lambda: read(small, tokens))
+    return [alone, count_flops(lambda: read(small, tokens[4:], cache, 4))]
+
+
+READING_FLOPS = checks.Build(
+    own=reading_flops,
+    trial=lambda piece, lm: [piece(_small_model(lm).model, *read) for read in ((9, 0), (5, 4))],
+    truth=_counted_by_torch,
+    praise="PyTorch's own counter says the same of a small model.",
+    mistakes={
+        "a number costs two FLOPs for each token: one multiplication and one addition.": (
+            _counted(layers=1, head=1)
+        ),
+        "the layers' numbers cost two FLOPs each, as the head's do.": _counted(layers=1),
+        "the head's numbers cost two FLOPs each, as the layers' do.": _counted(head=1),
+        "the head is forgotten: its matrix is multiplied too, once.": _counted(head=0),
+        "only the last place is asked what comes next: add the head once.": _counted(heads=True),
+        "the embedding is a table: a token's row is looked up there, and nothing multiplied.": (
+            _counted(table=2)
+        ),
+        "those are all weights: the embedding is not multiplied, and the head only once.": (
+            _counted(layers=0, head=0, everything=2)
+        ),
+    },
+)
+
+
+def break_even(once: float, each: float, other_once: float, other_each: float) -> float:
+    """The number of queries from which the first way has cost less than the other."""
+    saved = other_each - each
+    if saved <= 0:
+        return math.inf
+    return max(0.0, (once - other_once) / saved)
+
+
+BILLS = ((60, 0.25, 6, 1.5), (5, 1, 2, 1), (5, 3, 2, 1), (2, 1, 10, 4), (9, 0, 0, 2))
+
+BREAK_EVEN = checks.Build(
+    own=break_even,
+    trial=lambda piece, _: [piece(*bill) for bill in BILLS],
+    truth=lambda _: [cost.break_even(*bill) for bill in BILLS],
+    praise="five pairs of ways cross where the course's own function says.",
+    mistakes={
+        "the other way costs something once as well: take it off.": (
+            lambda once, each, _, other_each: break_even(once, each, 0, other_each)
+        ),
+        "a query costs something either way: what is saved is the difference.": (
+            lambda once, each, other_once, other_each: break_even(once, 0, other_once, other_each)
+        ),
+        "the first way saves where the other's query costs more: turn the saving's sign.": (
+            lambda once, each, other_once, other_each: break_even(
+                once, other_each, other_once, each
+            )
+        ),
+        "where nothing is saved, what was paid more once never comes back: return float('inf').": (
+            lambda once, each, other_once, other_each: (
+                0.0 if each >= other_each else break_even(once, each, other_once, other_each)
+            )
+        ),
+    },
+)
 
 
 # Timing
@@ -140,6 +336,20 @@ def _row(label: str, query: int, right: str, clock: Clock, tokens: int, kept: in
     return {"way": label, "query": query} | answered | spent | {"tokens": tokens, "bytes": kept}
 
 
+def in_turns(
+    services: Mapping[str, Callable], task: Task, asked: Sequence[Example]
+) -> Iterator[tuple[str, bool, float]]:
+    """Put every question to every service; its name, whether it is right, processor seconds.
+
+    A service gives a text the scores of the task's labels.
+    """
+    for example in asked:
+        for name, service in services.items():
+            with Clock() as clock:
+                said = task.labels[int(service(example.text).argmax())]
+            yield name, said == example.label, clock.processor
+
+
 def costs_study(
     lm: LanguageModel,
     draws: int,
@@ -201,7 +411,7 @@ def crossing(results: pd.DataFrame, a: str, b: str, shots: int, unit: str = PROC
 
     def queries(*costs: np.ndarray, axis: int = -1) -> np.ndarray:
         means = np.stack([cost.mean(axis) for cost in costs], -1)
-        return np.apply_along_axis(lambda mean: break_even(*mean), -1, means)
+        return np.apply_along_axis(lambda mean: cost.break_even(*mean), -1, means)
 
     low, high = np.percentile(paired_bootstrap(queries, columns), (2.5, 97.5), method="nearest")
     return Interval(float(queries(*columns)), float(low), float(high))
@@ -227,28 +437,6 @@ def merged(results: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([results, pd.concat([taught, asked]).assign(way="weights, merged", right="")])
 
 
-def by_formula(
-    lm: LanguageModel, results: pd.DataFrame, shots: int, counted: float
-) -> dict[str, Cost]:
-    """What each way should cost by the formulas of `cost`, from the tokens that were read.
-
-    `counted` is how many of the trained tokens the loss counted.
-    """
-    rows = results[(results["shots"] == shots) & (results["way"] == "prompt, kept")]
-    shown = rows[rows["query"] == TEACHING]["tokens"].mean()
-    query = rows[rows["query"] > TEACHING]["tokens"].mean()
-    taught = _rows(results, "weights", shots).query("query == @TEACHING")["tokens"].mean()
-    untaught = in_context_cost(lm, 0, query)
-    beside = fine_tuning_cost(lm, taught, counted, query, LORA.rank, budget=ROW)
-    return {
-        "zero-shot": untaught,
-        "prompt, kept": in_context_cost(lm, shown, query),
-        "prompt, read anew": in_context_cost(lm, shown, query, cached=False),
-        "weights": beside,
-        "weights, merged": beside._replace(ask_flops=untaught.ask_flops),
-    }
-
-
 def until_right(results: pd.DataFrame, way: str, shots: int, unit: str = PROCESSOR) -> pd.DataFrame:
     """From the labelled examples in hand to the first right answer; a row per draw.
 
@@ -271,6 +459,24 @@ def share_right(results: pd.DataFrame, way: str, shots: int) -> np.ndarray:
     return asked["right"].eq("1").groupby(asked["draw"]).mean().to_numpy()
 
 
+class Spent(NamedTuple):
+    """What a way costs once and for each query, and the share that it answers right."""
+
+    once: float
+    each: float
+    share: float
+
+
+def means(results: pd.DataFrame, shots: int, unit: str = PROCESSOR) -> dict[str, Spent]:
+    """What every way took in the mean of all draws."""
+    costs = {}
+    for way in WAYS:
+        taught, asked = spent(results, way, shots, unit)
+        right = share_right(results, way, shots).mean()
+        costs[way] = Spent(float(taught.mean()), float(asked.mean()), float(right))
+    return costs
+
+
 def totals(
     results: pd.DataFrame, way: str, shots: int, queries: Sequence[int], unit: str = PROCESSOR
 ) -> np.ndarray:
@@ -284,26 +490,41 @@ def totals(
     return np.array([[n, *total] for n, total in zip(queries, totals, strict=True)]).T
 
 
-def table(results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each number of examples and way: means over draws of what teaching and asking took.
+def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
+    """Draw what teaching and queries cost together, by the number of queries.
 
-    Only questions that all ways were asked count. Seconds are the processor's; kilobytes are what
-    has to be kept between queries.
+    Returns the number from which the weights have cost less than a prompt read anew.
     """
-    last = results.groupby(["shots", "draw", "way"])["query"].max().groupby(["shots", "draw"]).min()
-    common = results.join(last.rename("last"), on=["shots", "draw"]).query("query <= last")
-    teaching, keys = common["query"] == TEACHING, ["shots", "way"]
-    taught = common[teaching].groupby(keys, sort=False)[[PROCESSOR, "tokens", "bytes"]].mean()
-    asked = common[~teaching].groupby(keys, sort=False)[[PROCESSOR, "tokens"]].mean()
-    return pd.DataFrame(
-        {
-            "seconds to teach": taught[PROCESSOR],
-            "seconds per query": asked[PROCESSOR],
-            "tokens to teach": taught["tokens"],
-            "tokens per query": asked["tokens"],
-            "kilobytes kept": taught["bytes"] / 1e3,
-        }
+    ways = ("prompt, read anew", "prompt, kept", "weights")
+    anew, kept = (crossing(results, "weights", way, shots) for way in ways[:2])
+    last = max([10_000, *(8 * at.mean for at in (anew, kept) if at.mean < math.inf)])
+    queries = np.unique(np.geomspace(1, last, 60).astype(int))
+    curves = {way: totals(results, way, shots, queries) for way in ways}
+    marks = {
+        f"{at.mean:,.0f} queries": (at.mean, np.interp(at.mean, *curves["weights"][:2]))
+        for at in (anew, kept)
+        if 0 < at.mean < math.inf
+    }
+    figures.growth(
+        {"": curves},
+        "queries",
+        ["processor seconds in total"],
+        f"Training pays {pays_from(anew.mean)} (prompt read anew), {pays_from(kept.mean)} (kept)",
+        f"Trained weights cost less in total than a prompt read anew {pays_from(anew.mean)} "
+        f"({_bounds(anew)}), and less than a kept prompt {pays_from(kept.mean)} ({_bounds(kept)}).",
+        {"": marks},
     )
+    return float(np.round(anew.mean))
+
+
+def pays_from(queries: float) -> str:
+    """A break-even in words."""
+    return f"from query {queries:,.0f} on" if queries < math.inf else "never"
+
+
+def _bounds(at: Interval) -> str:
+    low, high = (f"{n:,.0f}" if n < math.inf else "never" for n in at[1:])
+    return f"95 % interval {low} to {high}"
 
 
 # Prices
@@ -387,7 +608,7 @@ def cost_explorer() -> Panel:
 
 
 def _against(way: str, costs: Mapping[str, tuple[float, float]], per_day: int) -> str:
-    queries = break_even(*costs["weights"], *costs[way])
+    queries = cost.break_even(*costs["weights"], *costs[way])
     return f"<p>Weights against the {way}: {_pays_off(queries, per_day)}</p>"
 
 
@@ -397,28 +618,82 @@ def _pays_off(queries: float, per_day: int) -> str:
     return f"cheaper from query {queries:,.0f} on, after {queries / per_day:,.1f} days."
 
 
-def check_enough_queries(
-    shots: int, shot_tokens: int, prices: Prices, days: int, per_day: float | None
+def check_tokens(
+    lm: LanguageModel,
+    task: Task,
+    shown: Sequence[Example],
+    message: str | None,
+    answers: tuple[float | None, float | None],
 ) -> None:
-    """Check how many queries a day make weights as cheap as a kept prompt over so many days."""
-    costs = bills(shots, shot_tokens, 1, prices)
-    (trained, standing), (read, asked) = costs["weights"], costs["prompt, kept"]
-    truth = (trained + days * standing - read) / (days * asked)
-    anew = (trained + days * standing) / (days * costs["prompt, read anew"][1])
-    once = "count the days once: the GPU stands by every day, queries come every day."
-    checks.judge(
-        per_day,
-        truth,
-        f"about {truth:,.0f} queries a day.",
-        "at {answer:,.0f} a day the two totals are not equal.",
-        {
-            once: (truth * days, truth / days),
-            "that is for a prompt read anew; kept tokens have a lower price.": anew,
-            "the price is for a million tokens.": truth / 1e6,
-        },
-        within=0.0,
-        relative=0.01,
-    )
+    """Check how many tokens a hundred messages make the model read: shown anew, and kept."""
+    if not message:
+        checks.tell(False, None, "")
+        return
+    kept, (query, _) = split(lm, task, shown, [message, f"0{message}"])
+    sizes = len(kept), len(query)
+    if None in answers:
+        problem = f"your message has {sizes[1]} tokens behind {sizes[0]} that are shown; go on."
+        checks.tell(True, problem, "")
+        return
+    truth = 100 * sum(sizes), sizes[0] + 100 * sizes[1]
+    mistakes = {
+        "the two are the wrong way round.": truth[::-1],
+        "kept demonstrations are read once, not at every message.": (truth[0], truth[0]),
+        "kept demonstrations have to be read once, too.": (truth[0], 100 * sizes[1]),
+        "that is one message; ask a hundred.": (sum(sizes), sum(sizes)),
+    }
+    given = tuple(map(float, answers))
+    otherwise = f"shown are {sizes[0]} tokens, and your message has {sizes[1]} more."
+    problem = next((text for text, wrong in mistakes.items() if given == wrong), otherwise)
+    praise = f"{truth[0]:,} tokens or {truth[1]:,}; keeping spares {1 - truth[1] / truth[0]:.0%}."
+    checks.tell(True, None if given == truth else problem, praise)
+
+
+def price_of_right(
+    lm: LanguageModel, task: Task, shown: Sequence[Example], queries: int = 100
+) -> tuple[float, float]:
+    """GFLOP for each right answer of a kept prompt over so many queries, and the share right.
+
+    The share is that of all held-out texts.
+    """
+    kept, asked = split(lm, task, shown, texts(task.held_out))
+    once = reading_flops(lm.model, len(kept)) if kept else 0.0
+    each = np.mean([reading_flops(lm.model, len(query), len(kept)) for query in asked])
+    said = predict(task, score_labels(lm, task, shown, texts(task.held_out)))
+    truth = [example.label for example in task.held_out]
+    share = float(np.mean(np.array(said) == truth))
+    return (once + queries * each) / max(queries * share, 1e-9) / 1e9, share
+
+
+def check_cheaper(
+    lm: LanguageModel, task: Task, pairs: Sequence[tuple[str, str]] | None, goal: float
+) -> None:
+    """Check that learners' own demonstrations make a right answer cheaper than `goal` GFLOP."""
+    problem, praise = None, ""
+    if pairs:
+        problem = _pairs_problem(task, pairs)
+    if pairs and not problem:
+        price, share = price_of_right(lm, task, [Example(*pair) for pair in pairs])
+        praise = f"{price:.3f} GFLOP for a right answer, below {goal:.3f}; {share:.2f} are right."
+        if price >= goal:
+            problem = (
+                f"a right answer costs {price:.3f} GFLOP, and less than {goal:.3f} is asked for; "
+                f"{share:.2f} are right behind your {len(pairs)} words."
+            )
+    checks.tell(bool(pairs), problem, praise)
+
+
+def _pairs_problem(task: Task, pairs: Sequence[tuple[str, str]]) -> str | None:
+    """What is wrong with the form of the pairs, before the model is asked."""
+    if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        return 'my_words holds pairs such as ("lion", "animal"), each in its own brackets.'
+    asked = set(texts(task.held_out))
+    for word, label in pairs:
+        if label not in task.labels:
+            return f"{label!r} is no kind; the kinds are {', '.join(task.labels)}."
+        if word in asked:
+            return f"{word!r} is one of the words that are asked, so its answer would be copied."
+    return None
 
 
 def check_break_even(
@@ -429,7 +704,7 @@ def check_break_even(
     Each way is (what it costs once, what it costs for each query), in one unit.
     """
     (once, each), (other_once, other_each) = taught, shown
-    truth = break_even(*taught, *shown)
+    truth = cost.break_even(*taught, *shown)
     forgotten = {
         "the shown way costs something once as well; take it off.": once / (other_each - each)
     }
@@ -445,3 +720,55 @@ def check_break_even(
         | (forgotten if other_once else {}),
         within=0.51,  # whole or not
     )
+
+
+# Verdicts
+
+LESSON = "04_speed_and_cost"
+HOLDS, PARTLY, FAILS = claims.VERDICTS
+
+
+def record(results: pd.DataFrame, shots: int = 8) -> None:
+    """Decide the lesson's four claims from the stored results, record and print them."""
+    for claim, (measured, verdict, why) in verdicts(results, shots).items():
+        claims.record_verdict(claim, LESSON, measured, verdict, why)
+        print(f"{claim} {verdict}: {measured}. {why}")
+
+
+def verdicts(results: pd.DataFrame, shots: int = 8) -> dict[str, tuple[str, str, str]]:
+    """For each claim what was measured, the verdict and why."""
+    prompt, weights, anew = "prompt, kept", "weights", "prompt, read anew"
+    once = {way: spent(results, way, shots)[0] for way in (prompt, weights)}
+    each = {way: spent(results, way, shots)[1] for way in (anew, weights)}
+    until = {way: until_right(results, way, shots).seconds for way in (prompt, weights)}
+    times, hour = interval(once[weights] / once[prompt]), interval(once[weights])
+    later, quick = interval(until[weights] - until[prompt]), interval(until[prompt])
+    slower = interval(each[anew] - each[weights])
+    gap = difference(stored("support_tickets"), "in-context", "zero-shot", shots=shots)
+    pays = [crossing(merged(results), "weights, merged", way, shots) for way in (anew, prompt)]
+    return {
+        "F6": (
+            f"{times:,.0f} times the prompt's teaching; {hour:,.0f} s",
+            _graded([times.low >= 10, hour.low >= 3600]),
+            "Many times more, but a small model is trained in a minute or two.",
+        ),
+        "K3": (
+            f"first right answer {later:,.0f} s later",
+            FAILS if later.low <= 0 else PARTLY if slower.low > 0 else HOLDS,
+            "The wait is in teaching; a prompt read anew is slower at each query.",
+        ),
+        "K4": (
+            f"pays off from query {pays[0]:,.0f} (prompt read anew) or {pays[1]:,.0f} (kept)",
+            _graded([at.low > 1000 for at in pays]),
+            "It depends on whether the cache is kept.",
+        ),
+        "I5": (
+            f"first right after {quick:.1f} s",
+            FAILS if quick.high > 10 else HOLDS if gap.low > 0 else PARTLY,
+            f"First answer soon. Prompt minus zero-shot, share right: {gap}",
+        ),
+    }
+
+
+def _graded(parts: Sequence[bool]) -> str:
+    return HOLDS if all(parts) else PARTLY if any(parts) else FAILS

@@ -20,9 +20,6 @@ from lessons import (
     letters,
 )
 
-# A token costs 1: ten days of 95,000 and 90 for training, against 90 and 95 a query.
-PRICES = l04_costs.Prices(1e6, kept=0.5, gpu_hour=1.0, training_hours=90, serving_hours=95_000)
-
 MEI = {"name": "Mei", "order": "70131", "item": "lamp", "step": "trace", "reply": "the shop's own"}
 ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
 
@@ -59,15 +56,6 @@ CHECKS = {
         (50, "Not yet: the shown way costs something once"),
         (math.nan, "Not yet: at nan"),
         (7, "Not yet: at 7 queries"),
-    ],
-    partial(l04_costs.check_enough_queries, 10, 9, PRICES, 10): [
-        (1000, "Right: about 1,000 queries a day"),
-        (10_000, "Not yet: count the days once"),
-        (100, "Not yet: count the days once"),
-        (950_090 / 10 / 140, "Not yet: that is for a prompt read anew"),
-        (1e-3, "Not yet: the price is for a million tokens"),
-        (5_000, "Not yet: at 5,000 a day the two totals"),
-        (math.nan, "Not yet: at nan"),
     ],
     partial(l07_uses.check_good_form, MEI, stops=l07_uses.stops): [
         (l07_uses.BRIEF, "Right: all six rules of form are kept, and `stops` lets it pass."),

@@ -9,9 +9,10 @@ import pytest
 from test_curves import CLOSED
 
 from helpers import cost, finetune
-from helpers.compare import interval
-from helpers.data import DataError, balanced_order, texts
-from helpers.prompts import count_tokens, plain
+from helpers.claims import STORED
+from helpers.compare import interval, read, stored
+from helpers.data import DataError, Example, balanced_order, texts
+from helpers.prompts import count_tokens, encode, plain
 from helpers.scoring import predict, score_labels
 from helpers.study import carry_out
 from helpers.teaching import LORA
@@ -37,6 +38,27 @@ def measured(tiny):
 
 def teaching(results, way):
     return results[(results["way"] == way) & (results["query"] == costs.TEACHING)]
+
+
+# What the learner builds
+
+
+def test_behind_a_kept_prompt_the_next_token_is_that_of_reading_all_anew(tiny):
+    queries = [example.text for example in CLOSED.held_out[:3]]
+    shown, rests = costs.split(tiny, CLOSED, CLOSED.train[:3], queries)
+    wholes = [encode(tiny.tokenizer, plain(CLOSED, CLOSED.train[:3], text)) for text in queries]
+    assert [shown + rest for rest in rests] == wholes
+    cache = costs.read(tiny, shown).past_key_values
+    for whole, rest in zip(wholes, rests, strict=True):
+        behind = costs.ask_behind(tiny, cache, shown, rest)
+        assert np.allclose(behind, costs.read(tiny, whole).logits[0, -1], atol=1e-4)
+    assert cache.get_seq_length() == len(shown)
+
+
+def test_reading_is_counted_as_the_course_counts_it(tiny):
+    for tokens, cached in ((7, 0), (3, 20)):
+        own = costs.reading_flops(tiny.model, tokens, cached)
+        assert own == cost.forward_flops(tiny, tokens, cached)
 
 
 # What is measured
@@ -87,6 +109,15 @@ def test_tokens_and_bytes_are_counted(tiny, measured):
     whole = count_tokens(tiny.tokenizer, plain(CLOSED, drawn, first.text))
     asked = measured[(measured["draw"] == 0) & (measured["query"] == 1)].set_index("way")["tokens"]
     assert asked["prompt, read anew"] == whole == asked["prompt, kept"] + kept["tokens"]
+
+
+def test_services_are_asked_in_turns():
+    first, second = (np.arange(len(CLOSED.labels)) == i for i in (0, 1))
+    services = {"one": lambda text: first, "two": lambda text: second}
+    found = list(costs.in_turns(services, CLOSED, CLOSED.held_out[:2]))
+    assert [name for name, *_ in found] == ["one", "two"] * 2
+    truth = [e.label == label for e in CLOSED.held_out[:2] for label in CLOSED.labels[:2]]
+    assert [right for _, right, _ in found] == truth and all(took >= 0 for *_, took in found)
 
 
 def test_the_clock_tells_waiting_from_working():
@@ -178,36 +209,46 @@ def test_right_is_the_share_of_the_questions():
     assert list(costs.share_right(MADE, "weights", 8)) == [1 / 2, 0]
 
 
+def test_means_are_what_a_way_took_over_all_draws():
+    found = costs.means(pd.concat([MADE, MADE.replace("zero-shot", "prompt, read anew")]), 8)
+    assert found["weights"] == (11.5, 0.25, 0.25)
+    assert list(found) == list(costs.WAYS)
+
+
+def test_a_figure_shows_where_training_pays_and_says_when_it_never_does(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(costs.figures, "growth", lambda *given: drawn.append(given))
+    both = pd.concat(
+        [MADE, MADE[MADE["way"] == "prompt, kept"].replace("prompt, kept", "prompt, read anew")]
+    )
+    assert costs.show_totals(both) == 28
+    dear = both.assign(
+        processor_seconds=both["processor_seconds"].where(both["way"] != "weights", 99)
+    )
+    assert costs.show_totals(dear) == math.inf
+    (_, _, _, title, sentence, marks), (_, _, _, never, _, none) = drawn
+    assert title.count("from query 28 on") == 2 and "95 % interval 22 to 40" in sentence
+    assert list(marks[""]) == ["28 queries"]
+    assert never.count("never") == 2 and none == {"": {}}
+
+
+def test_the_stored_costs_give_the_stored_verdicts():
+    known = read(STORED).query("lesson == @costs.LESSON").set_index("claim")
+    found = costs.verdicts(stored("costs"))
+    assert set(found) == set(known.index)
+    for claim, (measured, verdict, why) in found.items():
+        assert tuple(known.loc[claim, ["measured", "verdict", "why"]]) == (measured, verdict, why)
+
+
+def test_every_part_of_a_verdict_counts():
+    graded = [costs._graded(parts) for parts in ([True, True], [True, False], [False, False])]
+    assert graded == [costs.HOLDS, costs.PARTLY, costs.FAILS]
+
+
 def test_totals_grow_with_the_queries():
     numbers, middle, low, high = costs.totals(MADE, "weights", 8, [0, 4])
     assert list(numbers) == [0, 4] and list(middle) == [11.5, 12.5]
     assert list(low) == [11, 12] and list(high) == [12, 13]
-
-
-def test_table_takes_questions_that_all_ways_were_asked():
-    longer = pd.concat([MADE, pd.DataFrame(rows("zero-shot", 0, [0.1, 99])[2:])])
-    found = costs.table(MADE)
-    assert found.loc[(8, "prompt, kept"), "seconds per query"] == (0.5 + 0.75) / 2
-    assert found.loc[(8, "weights")].to_dict() == {
-        "seconds to teach": 11.5,
-        "seconds per query": 0.25,
-        "tokens to teach": 0,
-        "tokens per query": 10,
-        "kilobytes kept": 2,
-    }
-    assert costs.table(longer).loc[(8, "prompt, kept"), "tokens per query"] > 10
-
-
-def test_formulas_take_the_tokens_that_were_read(tiny, measured):
-    found = costs.by_formula(tiny, measured, 4, counted=40)
-    kept, anew = found["prompt, kept"], found["prompt, read anew"]
-    assert kept.teach_tokens == teaching(measured, "prompt, kept")["tokens"].mean()
-    assert anew.ask_tokens == kept.teach_tokens + kept.ask_tokens
-    beside, merged = found["weights"], found["weights, merged"]
-    assert beside.teach_tokens == teaching(measured, "weights")["tokens"].mean()
-    assert merged.teach_flops == beside.teach_flops > kept.teach_flops
-    assert merged.ask_flops == found["zero-shot"].ask_flops < beside.ask_flops
-    assert np.isfinite([value for way in found.values() for value in way]).all()
 
 
 def test_new_samples_take_the_same_draws_of_all_columns():
@@ -230,3 +271,58 @@ def test_bills_by_hand_and_the_cheapest_of_them():
     assert bills["weights"] == (6.0, 2.0)
     two = {"a": (0.0, 2.0), "b": (10.0, 1.0)}
     assert [costs.cheapest(two, n) for n in (1, 9, 11)] == ["a", "a", "b"]
+
+
+# Exercises
+
+
+@pytest.mark.parametrize(
+    ("message", "answers", "says"),
+    [
+        (None, (None, None), "Not attempted yet"),
+        ("cold", (None, None), "Not yet: your message has {q} tokens behind {n} that are shown"),
+        ("cold", ("100 * (n + q)", "n + 100 * q"), "Right: "),
+        ("cold", ("n + 100 * q", "100 * (n + q)"), "Not yet: the two are the wrong way round"),
+        ("cold", ("100 * (n + q)", "100 * (n + q)"), "Not yet: kept demonstrations are read once,"),
+        ("cold", ("100 * (n + q)", "100 * q"), "Not yet: kept demonstrations have to be read"),
+        ("cold", ("n + q", "n + q"), "Not yet: that is one message"),
+        ("cold", ("1", "2"), "Not yet: shown are {n} tokens, and your message has {q} more"),
+    ],
+)
+def test_tokens_of_ones_own_message_are_counted(tiny, capsys, message, answers, says):
+    shown = CLOSED.train[:3]
+    kept, (query, _) = costs.split(tiny, CLOSED, shown, ["cold", "0cold"])
+    sizes = {"n": len(kept), "q": len(query)}
+    given = tuple(eval(answer, sizes.copy()) if answer else None for answer in answers)
+    costs.check_tokens(tiny, CLOSED, shown, message, given)
+    assert capsys.readouterr().out.startswith(says.format(**sizes))
+
+
+def test_a_right_answer_costs_all_answers(tiny, monkeypatch):
+    monkeypatch.setattr(costs, "predict", lambda task, scores: [e.label for e in task.held_out])
+    shown = list(CLOSED.train[:3])
+    price, share = costs.price_of_right(tiny, CLOSED, shown)
+    kept, asked = costs.split(tiny, CLOSED, shown, texts(CLOSED.held_out))
+    once = cost.forward_flops(tiny, len(kept))
+    each = np.mean([cost.forward_flops(tiny, len(query), len(kept)) for query in asked])
+    assert share == 1 and price == pytest.approx((once + 100 * each) / 100 / 1e9)
+    wrong = {label: CLOSED.labels[i - 1] for i, label in enumerate(CLOSED.labels)}
+    half = [e.label if i % 2 else wrong[e.label] for i, e in enumerate(CLOSED.held_out)]
+    monkeypatch.setattr(costs, "predict", lambda task, scores: half)
+    dearer, less = costs.price_of_right(tiny, CLOSED, shown)
+    assert dearer == pytest.approx(price / less) and less < 1
+
+
+def test_own_words_have_to_make_a_right_answer_cheaper(tiny, capsys):
+    pair, label = ("rain", CLOSED.labels[0]), CLOSED.labels[0]
+    price, _ = costs.price_of_right(tiny, CLOSED, [Example(*pair)])
+    for pairs, goal, says in (
+        ([], 1, "Not attempted yet"),
+        ([pair], 2 * price, "Right: "),
+        ([pair], price / 2, "Not yet: a right answer costs"),
+        (["rain"], 1, "Not yet: my_words holds pairs"),
+        ([("rain", "no label")], 1, "Not yet: 'no label' is no kind"),
+        ([(CLOSED.held_out[0].text, label)], 1, "Not yet: "),
+    ):
+        costs.check_cheaper(tiny, CLOSED, pairs, goal)
+        assert capsys.readouterr().out.startswith(says)
