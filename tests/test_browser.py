@@ -26,7 +26,7 @@ from tools import speed
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone]
 
 FIRST_LESSON = LESSONS[:1]  # the others are executed by nbval, cell by cell
-EXPLORERS = [path for path in LESSONS if path.name[:2] in ("04", "06", "07", "10")]
+EXPLORERS = [path for path in LESSONS if path.name[:2] in ("04", "07", "10")]
 ARTEFACTS = ROOT / "test-artefacts"
 START_SECONDS = 90
 FIRST = "/tree/notebooks/00_start_here.ipynb"  # course.py opens the first lesson
