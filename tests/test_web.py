@@ -70,6 +70,11 @@ def test_a_thinned_slider_keeps_where_it_stands():
     assert 37 in kept and len(kept) == 5 and kept == sorted(kept)
 
 
+def test_a_field_for_any_number_has_the_one_that_it_shows():
+    field = ipywidgets.BoundedIntText(40, min=0, max=10**12)
+    assert screen._choices(field, 5) == [("40", 40)]
+
+
 # Slides
 
 

@@ -158,9 +158,11 @@ def limits(counts: list[int]) -> list[int]:
 
 def _choices(control, most: int) -> list[tuple[str, object]]:
     """At most so many choices of a control, the present one first, then spread over the others."""
+    from ipywidgets import IntSlider
+
     if hasattr(control, "options"):
         pairs = [o if isinstance(o, tuple) else (str(o), o) for o in control.options]
-    elif hasattr(control, "step") and hasattr(control, "min"):
+    elif isinstance(control, IntSlider):
         pairs = [(str(n), n) for n in range(control.min, control.max + 1, control.step)]
     elif isinstance(control.value, bool):
         pairs = [("no", False), ("yes", True)]
