@@ -5,11 +5,13 @@ rows → split → ways → answers → scores → advice → files. `compare_ow
 of it.
 """
 
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from helpers.data import DataError
 from helpers.model import LanguageModel
 from own_data import report
 from own_data.advice import PRICE, QUERIES, Advice, advise
@@ -49,8 +51,11 @@ def compare_own(
 
     All calls with one folder share the minutes: an interrupted one goes on where it was, and more
     minutes ask more. `queries` a day and the `price` of a million tokens are for the costs. Raises
-    `DataError` when the folder cannot be written to or holds another comparison.
+    `DataError` without minutes, and when the folder cannot be written to or holds another
+    comparison.
     """
+    if not 0 < minutes < math.inf:
+        raise DataError(f"A comparison needs some minutes, not {minutes:g}.")
     folder = Path(out)
     whole, short = shorten(own, cutter(lm))
     record = Record(folder, whole, lm.name)

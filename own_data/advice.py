@@ -14,7 +14,9 @@ from own_data.measuring import TITLES, WAYS
 from own_data.training import CUT_SHORT
 
 MARGIN = 0.1  # a smaller difference is left to simplicity
-ENOUGH = 100  # questions from which it is said that a way has found nothing
+LEAST = 20  # questions, or all there are: with fewer a way is not judged
+ENOUGH = 100  # questions from which it is said that a way has found nothing, or does badly
+GROWTH = 0.03  # from half of the rows to all: less is next to nothing
 FULL_PASSES = 8  # over the rows that a training should have time for
 PRICE, QUERIES = 0.1, 1000.0  # of a million tokens; questions a day
 
@@ -41,7 +43,7 @@ def advise(
     """
     order = ranked(judged)
     if not order:
-        reasons = ["No way worked; the table says why."]
+        reasons = ["No way worked, or there was no time to ask it; the table says why."]
         return Advice("No way could be measured", "", "", False, reasons)
     best, over = order[0], lead(judged, order[0], "majority")
     way, decided, reasons = best, False, []
@@ -60,23 +62,30 @@ def advise(
     runner_up = next((name for name in order if name != way), "")
     at_top = accuracy(judged, way).low > 1 - MARGIN  # nothing could be ahead by much
     held_back = [] if at_top else _held_back(judged, minutes)
-    if decided and held_back and way != "lora":
+    if decided and held_back:
         choice += ", for now"
-    reasons += [*held_back, *_rare(judged, way), _cost(judged, way, runner_up, queries, price)]
-    return Advice(choice, way, runner_up, decided, [*reasons, _caution(judged, way)])
+    reasons += [*held_back, *_rare(judged, way), *_growth(judged)]
+    reasons += [_cost(judged, way, runner_up, queries, price), _caution(judged, way)]
+    return Advice(choice, way, runner_up, decided, reasons)
 
 
 def ranked(judged: Judged) -> list[str]:
-    """The ways but the majority, the best first: by the least lead over any other.
+    """The ways that were asked enough, the best first: by the least lead over any other.
 
     Leads are taken on the questions that both were asked; of equals the simpler comes first.
     """
-    names = [name for name in judged.answers if name != "majority"]
+    names = [name for name in judged.answers if name not in ("majority", *hardly_asked(judged))]
 
     def worst(name: str) -> float:
         return min(lead(judged, name, other).gap.mean for other in names if other != name)
 
     return sorted(names, key=worst, reverse=True) if len(names) > 1 else names
+
+
+def hardly_asked(judged: Judged) -> list[str]:
+    """The ways that answered too few questions to be judged, for lack of time."""
+    asked = {name: len(answers.rows) for name, answers in judged.answers.items()}
+    return [name for name, number in asked.items() if number < min(LEAST, asked["majority"])]
 
 
 def recommended(judged: Judged, order: list[str]) -> str | None:
@@ -111,7 +120,7 @@ def _nothing(judged: Judged, best: str, over: Lead, minutes: float) -> tuple[str
 
 def _because(judged: Judged, way: str, order: list[str]) -> list[str]:
     """Why a way is recommended: where it leads, where it is as good, what it gives."""
-    reasons = [f"It is right in {accuracy(judged, way)} of the questions."]
+    reasons = [f"It is right in {_percent(accuracy(judged, way))} of the questions."]
     reasons.append(_told(way, "majority", lead(judged, way, "majority")))
     for other in (name for name in order if name != way):
         gap = lead(judged, way, other)
@@ -128,16 +137,16 @@ def _more(judged: Judged, found: Lead, minutes: float) -> str:
     """How many more questions would decide, and whether minutes or labelled rows give them."""
     gap, half = abs(found.gap.mean), (found.gap.high - found.gap.low) / 2
     factors = [(half / part) ** 2 for part in (gap, MARGIN - gap) if part > 0.01]
-    needed = math.ceil(max(1.2, min(factors, default=25.0)) * found.questions)
+    needed = _rounded(max(1.2, min(factors, default=25.0)) * found.questions)
     own = judged.own
     askable = sum(len(own.asked(number)) for number in range(own.rounds))
     if needed <= askable:
-        longer = math.ceil(minutes * needed / max(1, found.questions)) + 1
+        longer = _rounded(1 + minutes * needed / max(1, found.questions))
         return (
-            f"About {needed} questions would decide, {found.questions} were asked: your rows are "
+            f"About {needed:,} questions would decide, {found.questions} were asked: your rows are "
             f"enough, with --minutes {longer} (the same command goes on)."
         )
-    rows = math.ceil(len(own.rows) * (needed / max(1, askable) - 1) / 10) * 10
+    rows = _rounded(len(own.rows) * (needed / max(1, askable) - 1))
     return (
         f"About {needed:,} questions would decide, but the file holds only {askable}: label about "
         f"{rows:,} more rows."
@@ -145,25 +154,51 @@ def _more(judged: Judged, found: Lead, minutes: float) -> str:
 
 
 def _held_back(judged: Judged, minutes: float) -> list[str]:
-    """What is said of a training that was cut short."""
+    """What is said of ways that had too little time: hardly asked, or a training cut short."""
+    told, few = [], hardly_asked(judged)
+    if few:
+        fewest = min(len(judged.answers[name].rows) for name in few)
+        named = ", ".join(f"{TITLES[name]} ({len(judged.answers[name].rows)})" for name in few)
+        told.append(
+            f"Not judged, because there was time for a few questions only: {named}; give "
+            f"--minutes {_rounded(minutes * 2 * LEAST / fewest)}."
+        )
     known = judged.record.ways.get("lora", {}).get("taught", {}).get("0", {})
-    if known.get("note") != CUT_SHORT:
-        return []
-    longer = math.ceil(minutes * max(2.0, FULL_PASSES / max(0.1, known["passes"])))
-    return [
-        f"Fine-tuning was not measured at its best: in its time it went through the rows "
-        f"{known['passes']:.1f} times and was still improving; --minutes {longer} would do."
-    ]
+    if known.get("note") == CUT_SHORT:
+        longer = _rounded(minutes * max(2.0, FULL_PASSES / max(0.1, known["passes"])))
+        told.append(
+            f"Fine-tuning was not measured at its best: in its time it went through the rows "
+            f"{known['passes']:.1f} times and was still improving; --minutes {longer} would do."
+        )
+    return told
+
+
+def _rounded(number: float) -> int:
+    """A number rounded up to two digits that count, for what is known roughly."""
+    unit = 10 ** max(0, math.floor(math.log10(max(1, number))) - 1)
+    return math.ceil(number / unit) * unit
 
 
 def _rare(judged: Judged, way: str) -> list[str]:
     """A sentence where rare labels are answered far worse than frequent ones."""
     share, balanced = accuracy(judged, way), macro_f1(judged, way)
-    if share.mean - balanced.mean < MARGIN:
+    if share.mean - balanced.mean < MARGIN or len(judged.answers[way].rows) < ENOUGH:
         return []
     return [
         f"Rare labels do worse: where every label counts alike (macro-F1) it reaches {balanced}."
     ]
+
+
+def _growth(judged: Judged) -> list[str]:
+    """What more labelled rows may bring, as half of them told of the better word counts."""
+    grown = [judged.record.ways[name].get("growth") for name in judged.answers]
+    half, whole = max(filter(None, grown), key=lambda pair: pair[1], default=(0.0, 0.0))
+    if not whole:
+        return []
+    told = f"With half of the rows word counts were right in {100 * half:.0f} %"
+    told += f", with all in {100 * whole:.0f} %"
+    more = "may bring as much again" if whole - half > GROWTH else "would hardly help them"
+    return [f"{told}: twice as many labelled rows {more}."]
 
 
 def _cost(judged: Judged, way: str, other: str, queries: float, price: float) -> str:
@@ -190,10 +225,21 @@ def _duration(seconds: float) -> str:
 
 def _told(way: str, other: str, found: Lead) -> str:
     ahead = TITLES[way][0].upper() + TITLES[way][1:]
+    mean, low, high = map(_more_of_100, found.gap)
     return (
-        f"{ahead} against {TITLES[other]}: {found.gap:+.2f} in the share of right answers, on "
-        f"{found.questions} questions."
+        f"{ahead} against {TITLES[other]}: of 100 questions {mean} right (from {low} to {high}), "
+        f"measured on {found.questions}."
     )
+
+
+def _more_of_100(gap: float) -> str:
+    number = round(100 * gap)
+    return f"{abs(number)} fewer" if number < 0 else f"{number} more"
+
+
+def _percent(share: Interval) -> str:
+    mean, low, high = (f"{100 * bound:.0f}" for bound in share)
+    return f"{mean} % ({low} to {high} %)"
 
 
 def _caution(judged: Judged, way: str) -> str:

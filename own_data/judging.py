@@ -95,8 +95,8 @@ def macro_f1(judged: Judged, way: str, seed: int = 0) -> Interval:
 def lead(judged: Judged, a: str, b: str) -> Lead:
     """How much more often `a` is right than `b`, paired by question.
 
-    Where they differ in no question the bootstrap sees no spread; then the bounds are those of a
-    share of none of so many questions.
+    Where they differ in no question the bootstrap sees no spread; then the bounds are the share of
+    questions in which they might differ, when 1 in 20 such measurements sees none.
     """
     if (b, a) in judged.leads:
         (mean, low, high), questions = judged.leads[b, a]
@@ -112,7 +112,7 @@ def _lead(first: Answers, second: Answers) -> Lead:
         return Lead(Interval(0.0, -1.0, 1.0), 0)
     gap = first.right[i].astype(float) - second.right[j]
     if not gap.any():
-        most = interval(np.zeros(len(gap), bool)).high
+        most = 1 - 0.05 ** (1 / len(gap))
         return Lead(Interval(0.0, -most, most), len(gap))
     low, high = np.percentile(resample(gap), (2.5, 97.5))
     return Lead(Interval(float(gap.mean()), float(low), float(high)), len(gap))

@@ -5,14 +5,16 @@ time is over. Then whatever time is left goes to the way that has answered least
 become narrower; where a round's questions are used up, the next round teaches anew.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from helpers.compare import interval
+from helpers.data import texts
 from helpers.default_model import first_line
 from helpers.model import LanguageModel
-from own_data.classifiers import learn_counts, learn_majority, learn_probe
+from own_data.classifiers import learn_counts, learn_majority, learn_probe, quality
 from own_data.clock import Clock
 from own_data.kept import PLACE, load_way
 from own_data.prompted import choose_prompt, prompt_again
@@ -62,14 +64,22 @@ class Comparing:
     def carry_out(self) -> None:
         """Teach and ask every way as long as there is time; a failure ends one way only."""
         for way in WAYS:
-            self._attempt(way, 0, way.asked_by)
+            if self.clock.left() > 0 or not self.record.way(way.name)["answers"]:
+                self._attempt(way, 0, way.asked_by)
             self._say(way)
+            if way.name in COUNTS and not self.record.way(way.name)["failed"]:
+                self._learn_half(way)
         for number in range(1, self.whole.rounds):
             for way in WAYS:
-                if way.quick and self.clock.left() > 0:
+                if way.quick and self._is_short(way):
                     self._attempt(way, number)
         while way := self._next():
             self._attempt(way, self._unfinished(way))
+
+    def _is_short(self, way: Way) -> bool:
+        """Whether a round of a quick way takes next to nothing of the time that is left."""
+        known = self.record.way(way.name)["taught"].get("0", {"seconds": 0.0})
+        return known["seconds"] < LEAST * self.clock.left()
 
     def _next(self) -> Way | None:
         """The way with the fewest answers that can go on in the time that is left."""
@@ -156,6 +166,19 @@ class Comparing:
         if before:
             return prompt_again(lm, given, shown, setting, np.array(before["shift"])), ""
         return choose_prompt(lm, given, shown, clock, until), ""
+
+    def _learn_half(self, way: Way) -> None:
+        """How the first round is answered after learning half of the rows, and all of them."""
+        known, (task, dev) = self.record.way(way.name), self.whole.round(0)
+        if "growth" in known:
+            return
+        half = Round(replace(task, train=task.train[::2]), dev[::2])
+        shares = []
+        for given in (half, Round(task, dev)):
+            taught = learn_counts(given, COUNTS[way.name], known["taught"]["0"]["setting"])
+            shares.append(quality(taught.log_p(texts(task.held_out)), task.held_out, task.labels))
+        known["growth"] = [round(share, 4) for share, _ in shares]
+        self.record.write()
 
     def _say(self, way: Way) -> None:
         """A line on what a way did in the first round."""

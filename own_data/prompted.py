@@ -29,9 +29,10 @@ from own_data.reading import Round
 
 NEAREST, SHARED, MOST_SHARED = 8, 16, 1024  # demonstrations, and the tokens of shared ones
 MOST_TOKENS, ROOM = 256, 64  # of a text; kept free for the answer
-BLOCK, TRIED = 1024, 8  # tokens to read between two looks at the clock; dev rows for a first look
+BLOCK, TRIED = 1024, 4  # tokens to read between two looks at the clock; dev rows of a sweep
+FEWEST = 8  # texts to calibrate on
 PROMPT, ADAPTER = "prompt.json", "adapter"  # the file and the folder of what is kept
-FORMS = {"": "no instruction", "list": "the labels listed first"}
+FORMS = {"list": "the labels listed first", "": "no instruction"}  # the likelier first
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def forms(lm: LanguageModel, given: Round, shown: bool) -> list[Asked]:
     all questions or chosen for each; or, without `shown`, none."""
     task, longest = given.task, max(texts([*given.task.train, *given.dev]), key=len)
     prompts = []
-    for form, near in product(FORMS, (0, NEAREST) if shown else (0,)):
+    for form, near in product(FORMS, (NEAREST, 0) if shown else (0,)):
         put = listed(task) if form else task
         setting, examples = FORMS[form], list(task.train) if near else []
         near = min(near, len(examples))
@@ -142,7 +143,8 @@ def forms(lm: LanguageModel, given: Round, shown: bool) -> list[Asked]:
             setting += f", the {near} most similar examples"
         elif shown:
             drawn = balanced_order(task.train, task.labels, 0)[: max(SHARED, len(task.labels))]
-            room = min(lm.context - ROOM, MOST_SHARED)
+            bare = count_tokens(lm.tokenizer, plain(put, [], longest))
+            room = min(lm.context - ROOM, bare + MOST_SHARED)
             examples = fit(lm.tokenizer, put, drawn, longest, room)
             setting += f", the same {len(examples)} examples"
         prompts.append(Asked(lm, put, examples, near, setting=setting).measured())
@@ -157,20 +159,20 @@ def choose_prompt(
     All are asked the same dev rows, as many as there is time for `until` a time. Then the dev rows
     may be shown, too.
     """
-    tried = forms(lm, given, shown)
+    tried, dev = forms(lm, given, shown), list(given.dev)
     scores: list[list[np.ndarray]] = [[] for _ in tried]
-    dev = list(given.dev)
     for start in range(0, len(dev), TRIED):
-        block = texts(dev[start : start + TRIED])
         for form, known in zip(tried, scores, strict=True):
-            clock.tell(f"trying prompts: {form.setting}")
-            known.append(form.log_p(block))
-        if clock.now() > until:
-            break
+            if clock.now() > until and scores[0]:  # one is asked in any case
+                break
+            if len(known) == start // TRIED:  # it was in all sweeps so far
+                clock.tell(f"trying prompts: {form.setting}")
+                known.append(form.log_p(texts(dev[start : start + TRIED])))
+    sweeps = min(len(known) for known in scores if known)
     read = [
         reading
         for form, known in zip(tried, scores, strict=True)
-        for reading in readings(form, np.concatenate(known), given.task)
+        for reading in (readings(form, np.concatenate(known[:sweeps]), given.task) if known else [])
     ]
     log_ps = [log_p for _, log_p in read]
     chosen = read[best_of(log_ps, dev[: len(log_ps[0])], given.task.labels)][0]
@@ -192,7 +194,9 @@ def with_all(form: Asked, given: Round) -> Asked:
 
 def readings(form: Asked, log_p: np.ndarray, task: Task) -> list[tuple[Asked, np.ndarray]]:
     """The prompt read plainly and calibrated on these log-probabilities [texts, labels]; with what
-    either says of these texts."""
+    either says of these texts. A few texts are too few to calibrate on."""
+    if len(log_p) < FEWEST:
+        return [(form, log_p)]
     counts = Counter(example.label for example in task.train)
     shares = np.array([counts[label] or 0.5 for label in task.labels], float)
     shift = np.log(shares / shares.sum()) - (logsumexp(log_p, 0) - np.log(len(log_p)))

@@ -18,7 +18,6 @@ from own_data.advice import Advice
 from own_data.judging import Judged, accuracy, macro_f1
 from own_data.kept import PLACE, USE, Use
 from own_data.measuring import TITLES, WAYS
-from own_data.prompted import listed
 from own_data.writing import spreadsheet_csv
 
 PAGE = Environment(autoescape=True).from_string(
@@ -100,8 +99,8 @@ def findings(judged: Judged) -> pd.DataFrame:
         lines.append((way.title, *cells[:3], seconds, cells[3], taught.get("setting", ""), note))
     names = ["way", "right answers", "macro-F1", "questions", "seconds to teach"]
     names += ["seconds per question", "setting", "note"]
-    table = pd.DataFrame(lines, columns=names)
-    return table.sort_values("right answers", ascending=False, kind="stable").set_index("way")
+    best_first = sorted(lines, key=lambda line: (line[3] > 0, line[1]), reverse=True)
+    return pd.DataFrame(best_first, columns=names).set_index("way")
 
 
 def drawn(judged: Judged) -> tuple[bytes, str]:
@@ -138,15 +137,15 @@ def answers_table(judged: Judged) -> pd.DataFrame:
 
 def conversations(judged: Judged) -> str:
     """All rows in the chat format of trainers: a JSON object a line, with its messages."""
-    task = judged.own.task
-    told = listed(task).instruction.strip()
+    own = judged.own
+    told = f"{own.columns[1]} is one of: {', '.join(own.labels)}."
 
     def line(text: str, label: str) -> str:
-        pairs = [("system", told), ("user", text), ("assistant", task.word(label))]
+        pairs = [("system", told), ("user", text), ("assistant", label)]
         messages = [{"role": role, "content": content} for role, content in pairs]
         return json.dumps({"messages": messages}, ensure_ascii=False)
 
-    return "".join(line(row.text, row.label) + "\n" for row in judged.own.rows)
+    return "".join(line(row.text, row.label) + "\n" for row in own.rows)
 
 
 def details(judged: Judged, way: str) -> list[tuple[str, str, pd.DataFrame]]:
@@ -215,5 +214,6 @@ def _measured(judged: Judged) -> str:
         f"{len(own.rows)} usable rows with {len(own.labels)} labels. Each way learned "
         f"{len(given.task.train)} of them (settings were chosen on {len(given.dev)} others) and "
         f"was then asked rows that it had not seen, at the file's own proportions; where there was "
-        f"time, other parts of the rows were asked, too, after learning the rest."
+        f"time, other parts of the rows were asked, too, after learning the rest. The numbers in "
+        f"brackets are the range in which 95 % of such measurements with other questions would lie."
     )

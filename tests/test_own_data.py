@@ -525,7 +525,7 @@ def test_examples_are_conversations_and_tables_hold_no_formula(compared):
     for line, row in zip(lines, own.rows, strict=True):
         roles = {turn["role"]: turn["content"] for turn in json.loads(line)["messages"]}
         assert (roles["user"], roles["assistant"]) == (row.text, row.label)
-        assert roles["system"] == "Label is one of: broken, late."
+        assert roles["system"] == "label is one of: broken, late."
     for path in (folder / "out").glob("*.csv"):
         cells = [cell for row in csv.reader(path.open(encoding="utf-8")) for cell in row]
         assert cells and not any(cell.startswith("=") for cell in cells)
