@@ -66,20 +66,19 @@ class Comparing:
         for way in WAYS:
             if self.clock.left() > 0 or not self.record.way(way.name)["answers"]:
                 self._attempt(way, 0, way.asked_by)
-            self._say(way)
             if way.name in COUNTS and not self.record.way(way.name)["failed"]:
                 self._learn_half(way)
-        for number in range(1, self.whole.rounds):
-            for way in WAYS:
+            for number in range(1, self.whole.rounds):
                 if way.quick and self._is_short(way):
                     self._attempt(way, number)
+            self._say(way)
         while way := self._next():
             self._attempt(way, self._unfinished(way))
 
     def _is_short(self, way: Way) -> bool:
         """Whether a round of a quick way takes next to nothing of the time that is left."""
         known = self.record.way(way.name)["taught"].get("0", {"seconds": 0.0})
-        return known["seconds"] < LEAST * self.clock.left()
+        return known["seconds"] < LEAST / 2 * self.clock.left()
 
     def _next(self) -> Way | None:
         """The way with the fewest answers that can go on in the time that is left."""
@@ -181,12 +180,14 @@ class Comparing:
         self.record.write()
 
     def _say(self, way: Way) -> None:
-        """A line on what a way did in the first round."""
+        """A line on what a way did so far."""
         known, answers = self.record.way(way.name), self.record.answers(way.name)
         if known["failed"]:
             self.clock.line(f"{way.title}: did not work ({known['failed']})")
             return
         labels, rows = self.whole.labels, self.whole.rows
         right = [labels[said] == rows[i].label for i, (said, _) in answers.items()]
+        if not right:
+            return
         share = interval(np.array(right))
         self.clock.line(f"{way.title}: right in {share} of {len(right)} questions")

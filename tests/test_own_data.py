@@ -393,6 +393,23 @@ def test_a_training_that_was_cut_short_is_no_verdict_on_fine_tuning(tmp_path):
     assert "--minutes 80" in " ".join(advice.reasons)
 
 
+def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
+    judged = found(tmp_path, BASE | {"words": 0.8, "prompt": 1.0})
+    few = judged.answers["prompt"]
+    judged.answers["prompt"] = type(few)(*(part[:10] for part in few))
+    advice = advise(judged, minutes=5)
+    assert advice.choice == "Use word counts (TF-IDF), for now"
+    told = " ".join(advice.reasons)
+    assert "a few questions only: examples in the prompt (10); give --minutes 20." in told
+
+
+@pytest.mark.parametrize(("half", "told"), [(0.5, "may bring as much"), (0.69, "hardly help")])
+def test_what_more_labelled_rows_would_bring_is_told(tmp_path, half, told):
+    judged = found(tmp_path, BASE | {"words": 0.8})
+    judged.record.way("words")["growth"] = [half, 0.7]
+    assert any(told in reason for reason in advise(judged, minutes=5).reasons)
+
+
 def test_macro_f1_counts_every_label_alike(tmp_path):
     judged = found(tmp_path, {"majority": 0.0}, 100, labels=("a", "b"))
     rare = [Row(i, f"t{i}", "b" if i < 10 else "a") for i in range(100)]
@@ -447,7 +464,7 @@ def test_a_run_interrupted_again_and_again_goes_on_each_time(file, tmp_path, mon
         known = json.loads((out / "record.json").read_text())["ways"]
         for name, way in before.items():
             assert way["answers"].items() <= known[name]["answers"].items()
-            assert way["taught"].items() <= known[name]["taught"].items()
+            assert set(way["taught"]) <= set(known[name]["taught"])
         assert sum(len(w["answers"]) + len(w["taught"]) for w in known.values()) >= sum(
             len(w["answers"]) + len(w["taught"]) for w in before.values()
         )
@@ -545,6 +562,20 @@ def test_new_rows_without_text_or_column_are_told(compared, monkeypatch, tmp_pat
     assert "no way 'magic'; there are: characters, lora" in capsys.readouterr().err
     assert command_line.main(["predict", str(tmp_path), str(new)]) == 2
     assert "holds no finished comparison" in capsys.readouterr().err
+
+
+def test_when_the_time_is_over_the_same_command_asks_no_more(tiny, mail, tmp_path):
+    """Every way has had a chance, and a second call only reports."""
+    first = compare_own(tiny, mail, tmp_path / "out", 1e-4).judged.record.ways
+    assert list(first) == list(TITLES)
+    assert all(way["answers"] or way["failed"] for way in first.values())
+    again = compare_own(tiny, mail, tmp_path / "out", 1e-4).judged.record.ways
+    assert again == first
+    more = compare_own(tiny, mail, tmp_path / "out", float(LONG)).judged.record.ways
+    assert {len(way["answers"]) for way in more.values()} == {20}
+    for minutes in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(DataError, match="needs some minutes"):
+            compare_own(tiny, mail, tmp_path / "out", minutes)
 
 
 def test_a_failure_of_one_way_is_a_line_in_the_table(tiny, mail, tmp_path, monkeypatch):
