@@ -216,8 +216,8 @@ def _cost(judged: Judged, way: str, other: str, queries: float, price: float) ->
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "less than a second"
+    if seconds < 1.5:
+        return "about a second or less"
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"

@@ -631,14 +631,19 @@ def test_another_file_in_the_same_folder_is_refused(mail, file, tmp_path):
 
 
 def test_more_minutes_try_again_what_was_cut_short(mail, tmp_path):
-    record = Record(tmp_path, mail, "a model")
+    record, short = Record(tmp_path, mail, "a model"), "its time was over while it still improved"
     record.plan(60)
-    for name, note in (("words", ""), ("lora", "its time was over while it still improved")):
-        record.way(name)["taught"]["0"] = {"note": note}
-    record.plan(60)
-    assert set(record.ways) == {"words", "lora"}
-    record.plan(120)
-    assert set(Record(tmp_path, mail, "a model").ways) == {"words"}
+    record.seconds = 60.0
+    for name, note in (("words", ""), ("lora", short)):
+        record.way(name)["taught"]["0"] = {"note": note, "seconds": 20.0}
+    record.way("probe")["failed"] = "no time"
+    for seconds, kept_ways in (
+        (60, {"words", "lora", "probe"}),
+        (90, {"words", "lora"}),  # 30 s are left, not twice what the training had
+        (120, {"words"}),
+    ):
+        record.plan(seconds)
+        assert set(Record(tmp_path, mail, "a model").ways) == kept_ways
 
 
 @pytest.mark.usefixtures("model_loaded")
