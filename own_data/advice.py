@@ -24,7 +24,7 @@ PRICE, QUERIES = 0.1, 1000.0  # of a million tokens; questions a day
 class Advice(NamedTuple):
     """What to do in a few words, and the reasons, a sentence each.
 
-    `way` is recommended or, undecided, in the lead; `runner_up` comes next.
+    `way` is recommended or, undecided, the one to take until then; `runner_up` is the best other.
     """
 
     choice: str
@@ -53,12 +53,11 @@ def advise(
         decided, choice = True, f"Use {TITLES[way]}"
         reasons = _because(judged, way, order)
     else:
-        way, rival = best, _closest(judged, best, order)
+        way, rival = _simplest(judged, order), _closest(judged, best, order)
         choice = f"Undecided between {TITLES[best]} and {TITLES[rival]}"
         gap = lead(judged, best, rival)
         reasons = [_told(best, rival, gap), _more(judged, gap, minutes)]
-        simpler = min(best, rival, key=list(TITLES).index)
-        reasons.append(f"Until then take the simpler of them: {TITLES[simpler]}.")
+        reasons.append(f"Until then take the simplest that none is surely ahead of: {TITLES[way]}.")
     runner_up = next((name for name in order if name != way), "")
     at_top = accuracy(judged, way).low > 1 - MARGIN  # nothing could be ahead by much
     held_back = [] if at_top else _held_back(judged, minutes)
@@ -98,6 +97,16 @@ def recommended(judged: Judged, order: list[str]) -> str | None:
         return order[0]
     fine = [name for name in order if all(gap.low <= 0 and gap.high < MARGIN for gap in gaps(name))]
     return min(fine, key=list(TITLES).index, default=None)
+
+
+def _simplest(judged: Judged, order: list[str]) -> str:
+    """The simplest way that no other is surely ahead of."""
+
+    def beaten(name: str) -> bool:
+        return any(lead(judged, other, name).gap.low > 0 for other in order if other != name)
+
+    fine = [name for name in order if not beaten(name)]
+    return min(fine or order[:1], key=list(TITLES).index)
 
 
 def _closest(judged: Judged, best: str, order: list[str]) -> str:

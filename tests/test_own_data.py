@@ -295,10 +295,24 @@ def test_the_end_of_a_label_counts(tiny, file):
 def test_calibration_gives_each_label_its_share_of_the_rows(tiny, file):
     own = read_own(file([*rows(each=12), *((f"{i} nails", "late") for i in range(24))]))
     task = own.task
-    log_p = np.log(np.tile([0.01, 0.99], (10, 1)))  # the same for every text
-    _, (_, calibrated) = readings(Asked(tiny, task, setting="x"), log_p, task)
     late = sum(e.label == "late" for e in task.train) / len(task.train)
-    assert np.exp(calibrated[:, task.labels.index("late")]) == pytest.approx(late)
+    chances = {}
+    for texts in (2, 1000):
+        log_p = np.log(np.tile([0.01, 0.99], (texts, 1)))  # the same for every text
+        (form, calibrated), (_, plain) = readings(Asked(tiny, task, setting="x"), log_p, task)
+        assert form.setting == "x, calibrated" and plain is log_p
+        chances[texts] = np.exp(calibrated[0, task.labels.index("late")])
+    assert chances[1000] == pytest.approx(late, abs=0.01)
+    assert late < chances[2] < 0.99  # two texts tell little
+
+
+def test_few_dev_rows_choose_by_how_surely_not_by_luck():
+    sure, lucky = np.log([[0.45, 0.55], [0.9, 0.1]]), np.log([[0.51, 0.49], [0.51, 0.49]])
+    assert classifiers.best_of([lucky, sure], many({"a": 2}), ("a", "b")) == 1
+    rows_asked, at_odds = many({"a": 20}), np.log(np.tile([[0.51, 0.49]], (20, 1)))
+    at_odds[0] = np.log([1e-9, 1 - 1e-9])
+    surely = np.log(np.tile([[0.49, 0.51]], (20, 1)))
+    assert classifiers.best_of([surely, at_odds], rows_asked, ("a", "b")) == 1
 
 
 def test_the_rate_falls_to_nothing_by_the_last_step_or_the_end_of_the_time():
@@ -376,7 +390,7 @@ def test_undecided_says_what_would_decide(tmp_path):
     assert advice.way == "words" and advice.runner_up == "lora"
     told = " ".join(advice.reasons)
     assert re.search(r"the file holds only 40: label about [\d,]+ more rows", told)
-    assert "take the simpler of them: word counts" in told
+    assert "take the simplest that none is surely ahead of: word counts" in told
     fewer = judged._replace(answers={}, leads={})
     for name, answers in judged.answers.items():  # only a few of the rows have been asked
         fewer.answers[name] = type(answers)(*(part[:30] for part in answers))
