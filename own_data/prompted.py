@@ -30,6 +30,7 @@ from own_data.reading import Round
 NEAREST, SHARED, MOST_SHARED = 8, 16, 1024  # demonstrations, and the tokens of shared ones
 MOST_TOKENS, ROOM = 256, 64  # of a text; kept free for the answer
 BLOCK, TRIED = 1024, 4  # tokens to read between two looks at the clock; dev rows of a sweep
+FEWEST = 8  # dev rows to choose by
 BEFOREHAND = 2  # as so many texts counts what is believed before any is read: nothing to shift
 PROMPT, ADAPTER = "prompt.json", "adapter"  # the file and the folder of what is kept
 FORMS = {"list": "the labels listed first", "": "no instruction"}  # the likelier first
@@ -156,8 +157,8 @@ def choose_prompt(
 ) -> Asked:
     """The prompt that answers the dev rows best, each read plainly and calibrated.
 
-    All are asked the same dev rows, as many as there is time for `until` a time. Then the dev rows
-    may be shown, too.
+    All are asked the same dev rows, as many as there is time for `until` a time; after a few rows
+    it is the likeliest prompt, calibrated. Then the dev rows may be shown, too.
     """
     tried, dev = forms(lm, given, shown), list(given.dev)
     scores: list[list[np.ndarray]] = [[] for _ in tried]
@@ -175,8 +176,9 @@ def choose_prompt(
         for reading in (readings(form, np.concatenate(known[:sweeps]), given.task) if known else [])
     ]
     log_ps = [log_p for _, log_p in read]
-    chosen = read[best_of(log_ps, dev[: len(log_ps[0])], given.task.labels)][0]
-    return with_all(chosen, given)
+    asked = dev[: len(log_ps[0])]
+    best = best_of(log_ps, asked, given.task.labels) if len(asked) >= FEWEST else 0
+    return with_all(read[best][0], given)
 
 
 def prompt_again(

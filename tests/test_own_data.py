@@ -21,7 +21,7 @@ from own_data.clock import Clock
 from own_data.judging import judge
 from own_data.labels import Row
 from own_data.measuring import TITLES, WAYS
-from own_data.prompted import Asked, cutter, readings
+from own_data.prompted import Asked, choose_prompt, cutter, readings
 from own_data.reading import OwnData, shorten
 from own_data.record import Record
 from own_data.separated import separator_of
@@ -313,6 +313,13 @@ def test_few_dev_rows_choose_by_how_surely_not_by_luck():
     at_odds[0] = np.log([1e-9, 1 - 1e-9])
     surely = np.log(np.tile([[0.49, 0.51]], (20, 1)))
     assert classifiers.best_of([surely, at_odds], rows_asked, ("a", "b")) == 1
+
+
+def test_without_time_the_likeliest_prompt_is_taken_and_calibrated(tiny, mail):
+    chosen = choose_prompt(tiny, mail.round(0), True, Clock(0), -1.0)
+    assert chosen.setting == "the labels listed first, the 8 most similar examples, calibrated"
+    given = mail.round(0)
+    assert len(chosen.shown) == len(given.task.train) + len(given.dev)
 
 
 def test_the_rate_falls_to_nothing_by_the_last_step_or_the_end_of_the_time():
