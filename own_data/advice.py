@@ -47,7 +47,8 @@ def advise(
         return Advice("No way could be measured", "", "", False, reasons)
     best, over = order[0], lead(judged, order[0], "majority")
     way, decided, reasons = best, False, []
-    if over.gap.low <= 0:
+    found = any(_found(judged, name) for name in order)
+    if not found:
         choice, reasons = _nothing(judged, best, over, minutes)
     elif (way := recommended(judged, order)) is not None:
         decided, choice = True, f"Use {TITLES[way]}"
@@ -63,7 +64,7 @@ def advise(
     held_back = [] if at_top else _held_back(judged, minutes)
     if decided and held_back:
         choice += ", for now"
-    reasons += [*held_back, *_rare(judged, way), *_growth(judged)]
+    reasons += [*held_back, *_rare(judged, way), *(_growth(judged) if found else [])]
     reasons += [_cost(judged, way, runner_up, queries, price), _caution(judged, way)]
     return Advice(choice, way, runner_up, decided, reasons)
 
@@ -99,13 +100,18 @@ def recommended(judged: Judged, order: list[str]) -> str | None:
     return min(fine, key=list(TITLES).index, default=None)
 
 
+def _found(judged: Judged, name: str) -> bool:
+    """Whether a way is surely ahead of the most frequent label."""
+    return lead(judged, name, "majority").gap.low > 0
+
+
 def _simplest(judged: Judged, order: list[str]) -> str:
     """The simplest way that no other is surely ahead of."""
 
     def beaten(name: str) -> bool:
         return any(lead(judged, other, name).gap.low > 0 for other in order if other != name)
 
-    fine = [name for name in order if not beaten(name)]
+    fine = [name for name in order if _found(judged, name) and not beaten(name)]
     return min(fine or order[:1], key=list(TITLES).index)
 
 

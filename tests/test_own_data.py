@@ -414,6 +414,14 @@ def test_a_training_that_was_cut_short_is_no_verdict_on_fine_tuning(tmp_path):
     assert "--minutes 80" in " ".join(advice.reasons)
 
 
+def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.7, "lora": 0.72})
+    few = judged.answers["lora"]
+    judged.answers["lora"] = type(few)(*(part[:21] for part in few))
+    advice = advise(judged, minutes=5)
+    assert "nothing is surely better" not in advice.choice and advice.way == "words"
+
+
 def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
     judged = found(tmp_path, BASE | {"words": 0.8, "prompt": 1.0})
     few = judged.answers["prompt"]
