@@ -416,8 +416,13 @@ def test_a_training_that_was_cut_short_is_no_verdict_on_fine_tuning(tmp_path):
 
 def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
     judged = found(tmp_path, {"majority": 0.5, "words": 0.7, "lora": 0.72})
+    for name in judged.answers:
+        judged.answers[name].right[:21] = True
+    judged.answers["words"].right[0] = False
     few = judged.answers["lora"]
     judged.answers["lora"] = type(few)(*(part[:21] for part in few))
+    assert judging.lead(judged, "lora", "majority").gap.low <= 0
+    assert judging.lead(judged, "lora", "words").gap.mean > 0
     advice = advise(judged, minutes=5)
     assert "nothing is surely better" not in advice.choice and advice.way == "words"
 
