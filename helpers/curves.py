@@ -1,6 +1,6 @@
 """All ways to teach on the same draws, beside baselines that use no prompt: the learning curves.
 
-Lessons and one's own data share this comparison. The probe's layer was chosen on training rows of
+Lessons share this comparison. The probe's layer was chosen on training rows of
 `category` and `reviews`, and nothing else was chosen for these tasks.
 """
 

@@ -1,37 +1,41 @@
-"""One's own data: read any labelled file, plan what fits the time, measure, advise, report.
+"""Which way for one's own data: read any labelled file, measure every way, advise, hand it over.
 
-`compare_own` is the whole way; `python -m own_data FILE.csv` calls it.
+rows → split → ways → answers → scores → advice → files. `compare_own` is the whole way;
+`python -m own_data FILE.csv` calls it, and `python -m own_data predict DIR NEW.csv` uses what came
+of it.
 """
 
-import time
+import math
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from helpers.data import DataError
 from helpers.model import LanguageModel
-from helpers.teaching import SEEN
-from own_data import planning, report
-from own_data.advice import Advice, advise
+from own_data import report
+from own_data.advice import PRICE, QUERIES, Advice, advise
+from own_data.clock import Clock
+from own_data.judging import Judged, judge
 from own_data.labels import label_words
-from own_data.planning import Plan
+from own_data.measuring import Comparing
+from own_data.prompted import cutter
 from own_data.reading import OwnData, read_own, shorten
+from own_data.record import Record
 
 __all__ = ["Comparison", "OwnData", "compare_own", "label_words", "read_own"]
 
 
 class Comparison(NamedTuple):
-    """What was compared on one's own data, what came out, and where it is kept."""
+    """What was measured on one's own data, what it comes to, and where it is kept."""
 
-    own: OwnData
-    plan: Plan
-    results: pd.DataFrame
+    judged: Judged
     advice: Advice
     files: list[Path]
 
     def table(self) -> pd.DataFrame:
         """A row per way, the best first."""
-        return report.findings(self.results)
+        return report.findings(self.judged)
 
 
 def compare_own(
@@ -39,29 +43,25 @@ def compare_own(
     own: OwnData,
     out: str | Path,
     minutes: float = 5,
-    draws: int | None = None,
+    queries: float = QUERIES,
+    price: float = PRICE,
     command: str = "",
-    seen: int = SEEN,
 ) -> Comparison:
     """Compare the ways to teach on one's own data within some minutes, and report in a folder.
 
-    Rows are stored as they come, so an interrupted call goes on where it was. Without `draws`, as
-    many as fit are made, from 3 to 10. With fewer examples `seen` in training it is a quick look:
-    see `planning.plan`. Raises `DataError` when the time is too short or the folder cannot be
-    written to.
+    All calls with one folder share the minutes: an interrupted one goes on where it was, and more
+    minutes ask more. `queries` a day and the `price` of a million tokens are for the costs. Raises
+    `DataError` without minutes, and when the folder cannot be written to or holds another
+    comparison.
     """
-    deadline = time.monotonic() + 60 * minutes
-    own = shorten(own, lm.tokenizer)
+    if not 0 < minutes < math.inf:
+        raise DataError(f"A comparison needs some minutes, not {minutes:g}.")
     folder = Path(out)
-
-    def new() -> Plan:
-        speed = planning.trial(lm, own.task)
-        return planning.plan(lm, own.task, speed, deadline - time.monotonic(), draws, seen)
-
-    planned = planning.settled_plan(folder, lm, own.task, new)
-    print(planning.described(planned, own.task))
-    rows = planning.carry_out(lm, own.task, planned, folder / "results.csv", deadline)
-    advice = advise(lm, rows, planned.shots)
-    compared = planning.described(planned._replace(draws=rows["draw"].nunique()), own.task)
-    files = report.write(folder, own, rows, advice, compared, command)
-    return Comparison(own, planned, rows, advice, files)
+    whole, short = shorten(own, cutter(lm))
+    record = Record(folder, whole, lm.name)
+    record.plan(60 * minutes)
+    with Clock(60 * minutes, record.seconds) as clock:
+        Comparing(lm, whole, short, record, clock).carry_out()
+    judged = judge(whole, record)
+    advice = advise(judged, minutes, queries, price)
+    return Comparison(judged, advice, report.write(folder, judged, advice, command))

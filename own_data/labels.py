@@ -4,25 +4,28 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from helpers.data import DataError
 
 LEAST = 4  # rows of a label: two to learn from, two to be asked
-MOST_LABELS = 64  # every question is scored with every label
+MOST_LABELS = 150  # every question is scored with every label
 MOST_NUMBERS = 20  # different numbers: with more, they were measured rather than given as labels
 UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")  # of no width
 JOINTS = (";", "|", ",")
 
 
 class Row(NamedTuple):
-    """One usable row: its number in the file, its text, its label."""
+    """One usable row: its number in the file, its text, its label.
+
+    `mark` is what stands in the column of splits or groups, where one is named.
+    """
 
     number: int
     text: str
     label: str
+    mark: str = ""
 
 
 def alike(text: str) -> str:
@@ -143,16 +146,11 @@ def label_words(labels: Sequence[str]) -> dict[str, str]:
     """For each label the words that the model reads and writes for it.
 
     `billing_issue`, `BillingIssue` and `billing-issue` become "billing issue"; codes and numbers
-    stay as they are. Where two labels would get the same words, they keep their names. Where one
-    word begins another (`refund`, `refund request`), the shorter would always be likelier, so all
-    are put between quotation marks.
+    stay as they are. Where two labels would get the same words, they keep their names.
     """
     words = {label: plain_words(label) for label in labels}
     twice = {word for word, count in Counter(words.values()).items() if count > 1}
-    words = {label: label if word in twice else word for label, word in words.items()}
-    if any(longer.startswith(word) for word, longer in pairwise(sorted(words.values()))):
-        words = {label: f'"{word}"' for label, word in words.items()}
-    return words
+    return {label: label if word in twice else word for label, word in words.items()}
 
 
 def plain_words(name: str) -> str:

@@ -6,21 +6,20 @@ is that of a spreadsheet, whose header is row 1.
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from transformers import PreTrainedTokenizerBase
+import numpy as np
 
-from helpers.data import DataError, Example, Task, balanced_order, check_columns
+from helpers.data import DataError, Example, Task, check_columns
 from own_data.files import bare_name, read_file
 from own_data.labels import Row, alike, common, label_words, plain_words, same_spelling
 from own_data.remarks import CONTROL, remarks
 from own_data.separated import listed
+from own_data.splitting import DEV, parts_drawn, parts_named
 
-HELD_OUT = 0.4  # share of each label's rows
-MOST_TOKENS = 256  # of a text
+MOST_ASKED = 600  # questions in a round: more would narrow no interval that matters
 TEXT_NAMES = (
     "text",
     "message",
@@ -45,11 +44,67 @@ LABEL_NAMES = (
 )
 
 
-class OwnData(NamedTuple):
-    """A file as a task, and what had to be left out or changed, a sentence each."""
+class Round(NamedTuple):
+    """Who learns and who chooses in one round.
+
+    `task` has the rows to learn from as `train` and the questions as `held_out`; `dev` are rows of
+    neither, on which settings are chosen.
+    """
 
     task: Task
+    dev: list[Example]
+
+
+class OwnData(NamedTuple):
+    """A file's usable rows, and what had to be left out or changed, a sentence each.
+
+    `part` says of each row when it is asked: the number of its round, or never (`splitting.DEV`,
+    `splitting.LEARNED`). `columns` are the names of text and label in the file.
+    """
+
+    name: str
+    columns: tuple[str, str]
+    rows: list[Row]
+    part: list[int]
     notes: list[str]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels, sorted."""
+        return tuple(sorted({row.label for row in self.rows}))
+
+    @property
+    def rounds(self) -> int:
+        """In how many rounds every row that may be asked is asked once."""
+        return max(self.part) + 1
+
+    @property
+    def task(self) -> Task:
+        """The first round's task."""
+        return self.round(0).task
+
+    def round(self, number: int) -> Round:
+        """Round `number`: its rows are asked, and all others are learned but those for choosing."""
+
+        def examples(wanted: Callable[[int], bool]) -> list[Example]:
+            pairs = zip(self.rows, self.part, strict=True)
+            return [Example(row.text, row.label) for row, part in pairs if wanted(part)]
+
+        text, label = map(_named, self.columns)
+        task = Task(
+            self.name,
+            f"{text}: {{text}}\n{label}: {{label}}\n\n",
+            tuple(examples(lambda part: part not in (number, DEV))),
+            tuple(examples(lambda part: part == number)),
+            self.labels,
+            label_words(self.labels),
+        )
+        return Round(task, examples(lambda part: part == DEV))
+
+    def asked(self, number: int) -> list[int]:
+        """The places of the rows that are asked in a round, in an order that tells nothing."""
+        order = np.random.default_rng(number).permutation(len(self.rows))
+        return [int(i) for i in order if self.part[i] == number][:MOST_ASKED]
 
 
 def read_own(
@@ -57,73 +112,60 @@ def read_own(
     text: str | None = None,
     label: str | None = None,
     encoding: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
 ) -> OwnData:
-    """Read any labelled file as a task for `curves.all_ways`.
+    """Read any labelled file.
 
-    The columns are found out where they are not named, and so is the encoding. Raises `DataError`,
-    one sentence, when the file cannot be used.
+    The columns of text and label are found out where they are not named, and so is the encoding.
+    `split` names a column that says which rows are learned and which are asked; rows with the same
+    in the column `group` are never on both sides. Raises `DataError`, one sentence, when the file
+    cannot be used.
     """
     path = Path(path).expanduser()
     header, table, notes = read_file(path, encoding)
     if not table:
         raise DataError(f"{path} holds no rows below its header: add labelled examples.")
+    if split and group:
+        raise DataError("Name --split or --group: a split that is given needs no groups.")
     columns = _columns(path, header, [cells for _, cells in table], text, label, notes)
     text, label = (header[column].strip() for column in columns)
-    notes += _unused(header, columns)
-    rows = _usable(table, len(header), columns, notes)
+    mark = column_named(path, header, split or group)
+    notes += _unused(header, [*columns, mark])
+    rows = _usable(table, len(header), (*columns, mark), notes)
     rows = same_spelling(rows, notes)
     rows = _once(rows, notes)
     rows = common(path, rows, label, notes)
-    labels = sorted({row.label for row in rows})
-    if label in labels:
+    if any(row.label == label for row in rows):
         notes.append(f"Row 1 is taken as the header, though {label!r} is a label, too.")
     notes += remarks(rows, (_named(text), _named(label)))
-    train, held_out = _split(rows, labels)
-    words = label_words(labels)
-    template = f"{_named(text)}: {{text}}\n{_named(label)}: {{label}}\n\n"
-    return OwnData(Task(bare_name(path), template, train, held_out, tuple(labels), words), notes)
+    part = parts_named(path, rows, split) if split else parts_drawn(rows, bool(group))
+    return OwnData(bare_name(path), (text, label), rows, part, notes)
 
 
-def shorten(own: OwnData, tokenizer: PreTrainedTokenizerBase, most: int = MOST_TOKENS) -> OwnData:
-    """Cut texts of more than `most` tokens, and say how many there were.
+def shorten(own: OwnData, cut: Callable[[str], str]) -> tuple[OwnData, OwnData]:
+    """The data with its texts whole, and cut, as a model with little room reads them.
 
-    Texts that are the same once cut are left out but for the first, so that no question was a
-    demonstration.
+    Says how many are cut. Of texts that are the same once cut only the first is kept, in both, so
+    that no question was a demonstration.
     """
-    encoded = {
-        example.text: tokenizer(example.text, add_special_tokens=False, verbose=False).input_ids
-        for example in (*own.task.train, *own.task.held_out)
-    }
-    cut = {
-        text: tokenizer.decode(tokens[:most]).strip()
-        for text, tokens in encoded.items()
-        if len(tokens) > most
-    }
-    if not cut:
-        return own
-    seen: set[str] = set()
-    train, held_out = (
-        _cut(examples, cut, seen) for examples in (own.task.train, own.task.held_out)
-    )
-    note = (
-        f"{len(cut)} of {len(encoded)} texts have more than {most} tokens; only the first {most} "
-        f"tokens of each are used."
-    )
-    notes, less = [*own.notes, note], len(encoded) - len(train) - len(held_out)
-    if less:
+    short, seen, kept = [cut(row.text) for row in own.rows], set(), []
+    for i, text in enumerate(short):
+        if text not in seen:
+            kept.append(i)
+        seen.add(text)
+    longer = sum(len(row.text) > len(text) for row, text in zip(own.rows, short, strict=True))
+    notes = list(own.notes)
+    if longer:
+        notes.append(
+            f"{longer} of {len(short)} texts are long: the model reads the beginning of each, and "
+            f"only word counts see the rest."
+        )
+    if less := len(short) - len(kept):
         notes.append(f"Left out, because they begin like another text and end only later: {less}.")
-    return OwnData(replace(own.task, train=train, held_out=held_out), notes)
-
-
-def _cut(examples: Sequence[Example], cut: dict[str, str], seen: set[str]) -> tuple[Example, ...]:
-    """The examples with their texts cut, without those whose text was `seen`."""
-    short = [replace(example, text=cut.get(example.text, example.text)) for example in examples]
-    kept = []
-    for example in short:
-        if example.text not in seen:
-            kept.append(example)
-        seen.add(example.text)
-    return tuple(kept)
+    rows, part = [own.rows[i] for i in kept], [own.part[i] for i in kept]
+    whole = own._replace(rows=rows, part=part, notes=notes)
+    return whole, whole._replace(rows=[own.rows[i]._replace(text=short[i]) for i in kept])
 
 
 def _columns(path, header, rows, text, label, notes) -> tuple[int, int]:
@@ -133,7 +175,7 @@ def _columns(path, header, rows, text, label, notes) -> tuple[int, int]:
             f"{path} has one column only ({', '.join(header) or 'none'}), but a text and a label "
             f"are needed, each in a column of its own."
         )
-    said, asked = (_asked(path, header, name) for name in (text, label))
+    said, asked = (column_named(path, header, name) for name in (text, label))
     if said is not None and said == asked:
         raise DataError(f"Text and label are both column {text!r}: name two columns.")
     asked = _usual(header, LABEL_NAMES, said) if asked is None else asked
@@ -158,7 +200,12 @@ def _columns(path, header, rows, text, label, notes) -> tuple[int, int]:
     return said, asked
 
 
-def _asked(path: Path, header: Sequence[str], name: str | None) -> int | None:
+def cleaned(text: str) -> str:
+    """A text on one line, as it stands in a prompt: without control characters."""
+    return " ".join(CONTROL.sub(" ", text).split())
+
+
+def column_named(path: Path, header: Sequence[str], name: str | None) -> int | None:
     """The column that goes by a name: exactly, else but for capitals and spaces around it."""
     if name is None:
         return None
@@ -178,20 +225,26 @@ def _name(header: Sequence[str], column: int) -> str:
     return header[column].strip() or f"column {column + 1}"
 
 
-def _unused(header: Sequence[str], used: Sequence[int]) -> list[str]:
+def _unused(header: Sequence[str], used: Sequence[int | None]) -> list[str]:
     """A sentence on the columns that are not used, where there are any."""
     others = [_name(header, i) for i in range(len(header)) if i not in used]
-    apart = "; questions are drawn anew from all rows" if "split" in map(alike, others) else ""
+    apart = ""
+    if "split" in map(alike, others):
+        apart = "; questions are drawn from all rows, unless --split names a column"
     return [f"Not used: {', '.join(others)}{apart}."] if others else []
 
 
 def _usable(
-    table: Sequence[tuple[int, list[str]]], width: int, columns: tuple[int, int], notes: list[str]
+    table: Sequence[tuple[int, list[str]]],
+    width: int,
+    columns: tuple[int, int, int | None],
+    notes: list[str],
 ) -> list[Row]:
     """The rows that have a text, a label, and no more cells than columns."""
+    *read, marked = columns
     usable, missing, torn, controlled = [], [], [], []
     for number, cells in table:
-        said, named = (cells[column] if column < len(cells) else "" for column in columns)
+        said, named = (cells[column] if column < len(cells) else "" for column in read)
         if any(cells[width:]):
             torn.append(number)
         elif not (said.strip() and named.strip()):
@@ -199,9 +252,8 @@ def _usable(
         else:
             if CONTROL.search(said + named):
                 controlled.append(number)
-            said, named = (CONTROL.sub(" ", cell) for cell in (said, named))
-            # A line break would end the demonstration.
-            usable.append(Row(number, " ".join(said.split()), named))
+            mark = cells[marked].strip() if marked is not None and marked < len(cells) else ""
+            usable.append(Row(number, cleaned(said), CONTROL.sub(" ", named), mark))
     for numbers, why in (
         (missing, "Left out, because text or label is missing"),
         (
@@ -233,17 +285,6 @@ def _once(rows: list[Row], notes: list[str]) -> list[Row]:
     if unsure:
         notes.append(f"Left out, because one text has several labels: {listed(sorted(unsure))}.")
     return sure
-
-
-def _split(rows: list[Row], labels: Sequence[str]) -> tuple[tuple[Example, ...], ...]:
-    """Examples to learn from and questions; two or more of each label in both."""
-    train, held_out = [], []
-    for label in labels:
-        own = balanced_order([Example(r.text, r.label) for r in rows if r.label == label], (), 0)
-        asked = max(2, round(HELD_OUT * len(own)))
-        train += own[asked:]
-        held_out += own[:asked]
-    return tuple(train), tuple(held_out)
 
 
 def _named(column: str) -> str:

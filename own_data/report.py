@@ -1,17 +1,23 @@
-"""The report on one's own data: a table, a figure, and a page of HTML that stands alone."""
+"""The report on one's own data: a table, a figure, and a page of HTML that stands alone.
+
+Whatever comes from the file is escaped in the page and defused in tables.
+"""
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment
 
 from helpers import plots
-from helpers.compare import Interval, summary
 from helpers.data import write_whole
-from own_data.advice import NAMES, Advice
-from own_data.reading import OwnData
+from own_data import judging
+from own_data.advice import Advice
+from own_data.judging import Judged, accuracy, macro_f1
+from own_data.kept import PLACE, USE, Use
+from own_data.measuring import TITLES, WAYS
 from own_data.writing import spreadsheet_csv
 
 PAGE = Environment(autoescape=True).from_string(
@@ -20,20 +26,39 @@ PAGE = Environment(autoescape=True).from_string(
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 body { font: 16px/1.5 sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } td, th { padding: .2rem .8rem .2rem 0; text-align: left }
-tr { border-bottom: 1px solid #ccc } img { max-width: 100% } code { background: #eee }
+div.wide { overflow-x: auto } table { border-collapse: collapse; margin: .5rem 0 }
+td, th { padding: .2rem .8rem .2rem 0; text-align: left; vertical-align: top }
+tr { border-bottom: 1px solid #ccc } img { max-width: 100% }
+code { background: #eee; overflow-wrap: anywhere } h2 { margin-top: 2rem }
+@media print { body { font-size: 11pt; max-width: none } h2, tr { break-inside: avoid } }
 </style></head><body>
+{%- macro listing(table) %}
+<div class="wide"><table><thead><tr>
+{%- for name in table.columns %}<th scope="col" dir="auto">{{ name }}</th>{% endfor -%}
+</tr></thead><tbody>
+{% for row in table.itertuples(index=False) %}<tr>
+{%- for cell in row %}<td dir="auto">{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</tbody></table></div>
+{%- endmacro %}
 <h1>{{ title }}</h1>
 <h2>{{ advice.choice }}</h2>
 {% for reason in advice.reasons %}<p>{{ reason }}</p>
-{% endfor %}<h2>What was compared</h2>
-<p>{{ compared }}</p>
-<table><thead><tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead><tbody>
-{% for row in table.itertuples(index=False) %}<tr>{% for cell in row %}<td>{{ cell }}</td>
-{% endfor %}</tr>
-{% endfor %}</tbody></table>
-<img src="data:image/png;base64,{{ picture }}" alt="{{ sentence }}">
-<p>{{ sentence }}</p>
+{% endfor %}<h2>How each way did</h2>
+<p>{{ measured }}</p>
+{{ listing(table) }}
+{% if picture %}<img src="data:image/svg+xml;base64,{{ picture }}" alt="{{ sentence }}">
+<p>{{ sentence }}</p>{% endif %}
+<dl>{% for name, about in ways %}<dt><b>{{ name }}</b></dt><dd>{{ about }}</dd>
+{% endfor %}</dl>
+{% for heading, about, listed in details %}<h2>{{ heading }}</h2>
+<p>{{ about }}</p>
+{{ listing(listed) }}
+{% endfor %}<h2>To use it</h2>
+<p>This folder holds what was measured, ready to use, in <code>{{ place }}</code>. New rows get
+their labels, each with its probability, by</p>
+<p><code>python -m own_data predict {{ folder }} NEW.csv</code></p>
+<p><code>examples.jsonl</code> holds the rows as conversations, as programs and services that
+fine-tune larger models take them.</p>
 <h2>About the file</h2>
 {% for note in notes %}<p dir="auto">{{ note }}</p>
 {% endfor %}<h2>To make this again</h2>
@@ -41,64 +66,154 @@ tr { border-bottom: 1px solid #ccc } img { max-width: 100% } code { background: 
 </body></html>
 """
 )
+ABOUT = {
+    "majority": "No learning at all: what any way has to beat.",
+    "words": "A small classic program that counts words and weighs them; it needs no language "
+    "model and answers thousands of texts a second.",
+    "characters": "The same with pieces of words, which forgives misspellings and works without "
+    "spaces between words.",
+    "zero-shot": "The language model is told the labels and asked; it has seen none of your rows.",
+    "prompt": "The language model reads some of your rows with their labels before each question.",
+    "probe": "The language model reads a text, and a small classic program learns from what it "
+    "holds in mind then.",
+    "lora": "The language model is trained on your rows; what it learns is kept as a small file, "
+    "an adapter.",
+}
 
 
-def findings(results: pd.DataFrame) -> pd.DataFrame:
-    """The comparison as a table to read: a row per way, the best first."""
-    best_first = summary(results).sort_values("mean", ascending=False)
-    asked = len(results["right"].iloc[0])
-    rows = {
-        "way": [NAMES.get(name, name) for name in best_first["way"]],
-        "right answers": [str(share) for share in _intervals(best_first).values()],
-        "worst draw": best_first["worst"].map("{:.2f}".format),
-        "seconds to teach": best_first["teach_seconds"].map("{:.1f}".format),
-        "seconds per question": (best_first["ask_seconds"] / asked).map("{:.3f}".format),
-    }
-    return pd.DataFrame(rows).set_index("way")
+def findings(judged: Judged) -> pd.DataFrame:
+    """The comparison as a table to read: a row per way, the best first, failures last."""
+    lines = []
+    for way in WAYS:
+        known = judged.record.ways.get(way.name)
+        if known is None:
+            continue
+        taught, last = known["taught"].get("0", {}), known["failed"]
+        note = f"did not work: {last}" if last else taught.get("note", "")
+        cells = ["–", "–", 0, "–"]
+        if way.name in judged.answers:
+            asked = len(judged.answers[way.name].rows)
+            shares = accuracy(judged, way.name), macro_f1(judged, way.name)
+            cells = [*map(str, shares), asked, f"{known['asking'] / asked:.3f}"]
+        seconds = f"{taught['seconds']:.1f}" if taught else "–"
+        lines.append((way.title, *cells[:3], seconds, cells[3], taught.get("setting", ""), note))
+    names = ["way", "right answers", "macro-F1", "questions", "seconds to teach"]
+    names += ["seconds per question", "setting", "note"]
+    best_first = sorted(lines, key=lambda line: (line[3] > 0, line[1]), reverse=True)
+    return pd.DataFrame(best_first, columns=names).set_index("way")
 
 
-def _intervals(means: pd.DataFrame) -> dict[str, Interval]:
-    """The interval of each way, by its name in words."""
-    bounds = means[["way", "mean", "low", "high"]].itertuples(index=False, name=None)
-    return {NAMES.get(name, name): Interval(*three) for name, *three in bounds}
-
-
-def drawn(results: pd.DataFrame) -> tuple[bytes, str]:
-    """The figure as PNG, and its sentence."""
-    shares = _intervals(summary(results).sort_values("mean", ascending=False))
+def drawn(judged: Judged) -> tuple[bytes, str]:
+    """The figure as SVG, and its sentence; nothing where no way answered."""
+    if not judged.answers:
+        return b"", ""
+    shares = {TITLES[name]: accuracy(judged, name) for name in judged.answers}
+    shares = dict(sorted(shares.items(), key=lambda pair: -pair[1].mean))
     best, share = next(iter(shares.items()))
-    panels = {"": {"": shares}}
     title = f"Most often right here: {best}"
-    figure = plots.whiskers_drawn(panels, title, x="share of right answers", form="rows")
+    figure = plots.whiskers_drawn(
+        {"": {"": shares}}, title, x="share of right answers", form="rows"
+    )
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
+    figure.savefig(content, format="svg", metadata={"Date": None})
     plots.plt.close(figure)
-    sentence = f"The most often right way, {best}, is right in {share} of the questions"
+    sentence = f"The most often right way, {best}, is right in {share} of its questions"
     return content.getvalue(), f"{sentence}; lines are 95 % intervals."
 
 
-def write(
-    folder: Path, own: OwnData, results: pd.DataFrame, advice: Advice, compared: str, command: str
-) -> list[Path]:
-    """Write `table.csv`, `figure.png` and `report.html` into a folder; returns their paths.
+def answers_table(judged: Judged) -> pd.DataFrame:
+    """Every row that was asked: its text, its label, and what each way said, how surely."""
+    own = judged.own
+    asked = sorted({int(i) for answers in judged.answers.values() for i in answers.rows})
+    table = pd.DataFrame({"row": [own.rows[i].number for i in asked]}, index=asked)
+    table["text"] = [own.rows[i].text for i in asked]
+    table["label"] = [own.rows[i].label for i in asked]
+    for name, answers in judged.answers.items():
+        said = [own.labels[label] for label in answers.said]
+        table[TITLES[name]] = pd.Series(said, index=answers.rows, dtype=object)
+        table[f"{TITLES[name]}: probability"] = pd.Series(answers.sure, index=answers.rows)
+    return table
 
-    `compared` says what the plan was, `command` how to make it again. Raises `DataError` when the
-    folder cannot be written to.
+
+def conversations(judged: Judged) -> str:
+    """All rows in the chat format of trainers: a JSON object a line, with its messages."""
+    own = judged.own
+    told = f"{own.columns[1]} is one of: {', '.join(own.labels)}."
+
+    def line(text: str, label: str) -> str:
+        pairs = [("system", told), ("user", text), ("assistant", label)]
+        messages = [{"role": role, "content": content} for role, content in pairs]
+        return json.dumps({"messages": messages}, ensure_ascii=False)
+
+    return "".join(line(row.text, row.label) + "\n" for row in own.rows)
+
+
+def details(judged: Judged, way: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """What is shown of the way that is recommended or leads: headings, sentences, tables."""
+    if not way:
+        return []
+    title, shown = TITLES[way], judging.confusion(judged, way)
+    shown.columns = [f"said: {name}" for name in shown.columns]
+    wrong, odd = judging.mistakes(judged, way), judging.odd_labels(judged)
+    found = [
+        (
+            "What is taken for what",
+            f"How {title} answered; a row for each label of the file.",
+            shown.reset_index(),
+        )
+    ]
+    if len(wrong):
+        found.append(("The surest mistakes", f"Wrong answers of {title}, to be read.", wrong))
+    if len(odd):
+        about = "All ways that learned from your rows, and were asked, say another label."
+        found.append(("Labels that look wrong", about, odd))
+    return found
+
+
+def write(folder: Path, judged: Judged, advice: Advice, command: str) -> list[Path]:
+    """Write the report and all files to take home; returns their paths.
+
+    `command` says how to make it again. Raises `DataError` when the folder cannot be written to.
     """
-    picture, sentence = drawn(results)
-    table = findings(results)
-    paths = [folder / name for name in ("table.csv", "figure.png", "report.html")]
+    picture, sentence = drawn(judged)
+    table = findings(judged)
     page = PAGE.render(
-        title=f"Two ways to teach a model: {own.task.name}",
+        title=f"Which way for {judged.own.name}",
         advice=advice,
-        compared=compared,
+        measured=_measured(judged),
         table=table.reset_index(),
         picture=base64.b64encode(picture).decode(),
         sentence=sentence,
-        notes=own.notes or ["Every row was used."],
+        ways=[(TITLES[name], ABOUT[name]) for name in judged.answers],
+        details=details(judged, advice.way),
+        place=f"{PLACE}/",
+        folder=folder,
+        notes=judged.own.notes or ["Every row was used."],
         command=command,
     )
-    write_whole(paths[0], spreadsheet_csv(table))
-    write_whole(paths[1], picture)
-    write_whole(paths[2], page)
-    return paths
+    text, label = judged.own.columns
+    use = Use(advice.way, advice.runner_up, text, label, advice.decided)
+    content = {
+        "table.csv": spreadsheet_csv(table),
+        "answers.csv": spreadsheet_csv(answers_table(judged), index=False),
+        "examples.jsonl": conversations(judged),
+        "figure.svg": picture,
+        USE: json.dumps(use._asdict(), ensure_ascii=False, indent=1),
+        "report.html": page,
+    }
+    for name, whole in content.items():
+        write_whole(folder / name, whole)
+    return [folder / name for name in content]
+
+
+def _measured(judged: Judged) -> str:
+    """What was learned and asked, in a sentence or two."""
+    own = judged.own
+    given = own.round(0)
+    return (
+        f"{len(own.rows)} usable rows with {len(own.labels)} labels. Each way learned "
+        f"{len(given.task.train)} of them (settings were chosen on {len(given.dev)} others) and "
+        f"was then asked rows that it had not seen, at the file's own proportions; where there was "
+        f"time, other parts of the rows were asked, too, after learning the rest. The numbers in "
+        f"brackets are the range in which 95 % of such measurements with other questions would lie."
+    )

@@ -1,26 +1,32 @@
-"""Any labelled CSV becomes a task or one clear sentence, and the advice follows from intervals."""
+"""Any labelled file: every way is measured, advice follows from intervals, and it can be used."""
 
 import csv
 import json
 import re
 import subprocess
 import sys
-import time
-from functools import partial
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from test_compare import rows_of
 
-from helpers import curves
-from helpers.curves import MEASURES
 from helpers.data import DATA, DataError
 from own_data import __main__ as command_line
-from own_data import label_words, planning, read_own
+from own_data import classifiers, compare_own, judging, kept, label_words, measuring, read_own
 from own_data.advice import advise
-from own_data.reading import shorten
+from own_data.clock import Clock
+from own_data.judging import judge
+from own_data.labels import Row
+from own_data.measuring import TITLES, WAYS
+from own_data.prompted import Asked, choose_prompt, cutter, readings
+from own_data.reading import OwnData, shorten
+from own_data.record import Record
 from own_data.separated import separator_of
+from own_data.splitting import DEV, LEARNED, parts_drawn
+from own_data.training import falling
 
 WORDS = ["bag", "lamp", "pan", "chair", "gate", "book", "cup", "bed", "key", "map", "pen", "bin"]
 
@@ -37,11 +43,6 @@ def rows(labels=("late", "broken"), each=6, names=("text", "label")):
 
 
 @pytest.fixture
-def tiny(tiny_models):
-    return tiny_models["llama"]
-
-
-@pytest.fixture
 def file(tmp_path):
     def write(table, name="mine.csv", separator=",", encoding="utf-8"):
         path = tmp_path / name
@@ -55,12 +56,13 @@ def file(tmp_path):
 # Reading
 
 
-def test_the_usual_names_are_found_and_the_rows_are_split(file):
-    task = read_own(file(rows())).task
-    assert task.labels == ("broken", "late") and task.name == "mine"
-    assert len(task.train) == 8 and len(task.held_out) == 4
-    assert not {e.text for e in task.train} & {e.text for e in task.held_out}
-    assert {e.label for e in task.held_out} == set(task.labels)
+def test_the_usual_names_are_found_and_the_rows_are_parted(file):
+    own = read_own(file(rows()))
+    assert own.labels == ("broken", "late") and own.name == "mine" and len(own.rows) == 12
+    task, dev = own.round(0)
+    assert (len(task.train), len(dev), len(task.held_out), own.rounds) == (5, 2, 5, 2)
+    sides = [{e.text for e in side} for side in (task.train, dev, task.held_out)]
+    assert len(set.union(*sides)) == 12 and {e.label for e in task.held_out} == set(own.labels)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
@@ -97,7 +99,7 @@ def test_columns_are_found_by_content_or_taken_as_named(file):
     assert own.notes == ["Not used: id."]
     named[0] = ("Split", "text", "label")
     (note,) = read_own(file(named)).notes
-    assert note == "Not used: Split; questions are drawn anew from all rows."
+    assert note.startswith("Not used: Split; questions are drawn from all rows, unless --split")
     turned = [row[::-1] for row in rows(labels=("2", "1"), names=("a", "b"))]
     assert read_own(file(turned)).task.words == {"1": "1", "2": "2"}  # numbers are labels too
 
@@ -121,16 +123,16 @@ def test_what_is_left_out_or_changed_is_said_by_row(file):
         "Left out, 1 row of labels with fewer than 4 rows: 'rare'.",
     ]
     assert own.task.labels == ("broken", "late")
-    assert "two lines here" in {e.text for e in (*own.task.train, *own.task.held_out)}
+    assert "two lines here" in {row.text for row in own.rows}
 
 
 def test_the_courses_example_shows_what_the_reader_says():
     with pytest.raises(DataError, match=r"name it with --label, one of received, passed_to"):
         read_own(DATA / "own_example.csv")
-    task, notes = read_own(DATA / "own_example.csv", label="passed_to")
+    own = read_own(DATA / "own_example.csv", label="passed_to")
     for told in ("Not used: received.", "missing: rows 13, 31.", "capitals differ", "row 54."):
-        assert told in " ".join(notes)
-    assert (len(task.train), len(task.held_out)) == (40, 24)
+        assert told in " ".join(own.notes)
+    assert len(own.rows) == 64 and own.rounds == 2
 
 
 def test_label_words_come_from_the_names():
@@ -138,22 +140,18 @@ def test_label_words_come_from_the_names():
     words = ["billing issue", "card arrival", "CX-12", "pre order", "3", "HR", "payment failed"]
     assert list(label_words(names).values()) == words
     assert label_words(["a_b", "a b", "c"]) == {"a_b": "a_b", "a b": "a b", "c": "c"}
-    # A word that begins another would always be likelier; a shared first word does no harm.
-    assert label_words(["refund", "refund request"])["refund"] == '"refund"'
-    assert label_words(["1", "12"])["12"] == '"12"'
-    assert label_words(["refund a", "refund b"])["refund a"] == "refund a"
 
 
-def test_long_texts_are_cut_and_said(tiny, file):
+def test_long_texts_are_cut_for_the_model_only_and_that_is_said(tiny, file):
     long = "word " * 400
     own = read_own(file([*rows(), (long, "late")]))
-    short = shorten(own, tiny.tokenizer, most=50)
-    assert short.notes == [
-        "1 of 13 texts have more than 50 tokens; only the first 50 tokens of each are used."
-    ]
-    longest = max((e.text for e in (*short.task.train, *short.task.held_out)), key=len)
-    assert longest and long.startswith(longest)
-    assert shorten(short, tiny.tokenizer, most=50) is short
+    whole, short = shorten(own, cutter(tiny))
+    note = "1 of 13 texts are long: the model reads the beginning of each, and only word counts "
+    assert whole.notes == short.notes == [f"{note}see the rest."]
+    longest = max((row.text for row in short.rows), key=len)
+    assert long.startswith(longest) and len(longest) < len(long)
+    assert [row.text for row in whole.rows] == [row.text for row in own.rows]
+    assert shorten(short, cutter(tiny))[0].notes == short.notes
 
 
 def labelled(*labels):
@@ -175,8 +173,8 @@ BROKEN = {
         "no labels in column 'label', where almost every row holds something else",
     ),
     "too many labels": (
-        labelled(*(f"x{i % 70}" for i in range(300))),
-        "holds 70 labels, more than can be told apart",
+        labelled(*(f"x{i % 160}" for i in range(700))),
+        "holds 160 labels, more than can be told apart",
     ),
 }
 
@@ -204,106 +202,266 @@ def test_a_file_or_a_task_not_both(options):
         command_line.main(options)
 
 
-# Planning
+# Parts and rounds
 
-FAST = planning.Speed(1e-16, 1e-16)
+
+def many(each, mark=lambda i: ""):
+    """Rows of labels, so many of each."""
+    names = [label for label, count in each.items() for _ in range(count)]
+    return [Row(i + 2, f"text {i}", label, mark(i)) for i, label in enumerate(names)]
+
+
+def test_every_row_is_asked_once_at_the_files_own_proportions():
+    given = many({"ham": 860, "spam": 140})
+    part = parts_drawn(given)
+    assert Counter(part)[DEV] == 64 and sorted(set(part)) == [DEV, 0, 1, 2, 3, 4]
+    for number in range(5):
+        asked = [row.label for row, own in zip(given, part, strict=True) if own == number]
+        assert len(asked) in (187, 188) and 0.83 < asked.count("ham") / len(asked) < 0.89
+    assert set(parts_drawn(many({"a": 30, "b": 30}))) == {DEV, 0, 1}  # few rows: few rounds
+
+
+def test_rows_of_a_group_stay_together(file):
+    given = many({"a": 60, "b": 60}, lambda i: f"customer {i % 40}")
+    part = parts_drawn(given, grouped=True)
+    assert {DEV, 0, 1} <= set(part)
+    for group in {row.mark for row in given}:
+        assert len({p for row, p in zip(given, part, strict=True) if row.mark == group}) == 1
+    table = [(*row, "one") for row in rows()]
+    table[0] = ("text", "label", "customer")
+    with pytest.raises(DataError, match="groups are too few"):
+        read_own(file(table), group="customer")
+
+
+def with_column(column):
+    return [(*row, said) for row, said in zip(rows(each=10), ["part", *column], strict=True)]
+
+
+def test_a_named_split_is_honoured(file):
+    own = read_own(file(with_column(["train"] * 12 + ["Held-out"] * 8)), split="part")
+    assert own.part[12:] == [0] * 8 and set(own.part[:12]) == {LEARNED, DEV} and own.rounds == 1
+    dev = read_own(file(with_column(["train", "dev", "test", "train"] * 5)), split="part")
+    assert dev.part == [LEARNED, DEV, 0, LEARNED] * 5
+    two = read_own(file(with_column(["train", "val"] * 10)), split="part")
+    assert two.part[1::2] == [0] * 10
+    for column, told in (
+        (["train"] * 19 + ["maybe"], "must say train, dev or test, not 'maybe'"),
+        (["train"] * 20, "must hold rows to train and rows to test"),
+    ):
+        with pytest.raises(DataError, match=told):
+            read_own(file(with_column(column)), split="part")
+    with pytest.raises(DataError, match="Name --split or --group"):
+        read_own(file(rows()), split="part", group="part")
+
+
+# Ways
 
 
 @pytest.fixture
-def tickets():
-    return read_own(DATA / "support_tickets.csv").task
+def mail(file):
+    """Rows that are easy to tell apart, and one odd label."""
+    return read_own(file([*rows(each=12), ("odd", "rare")], "my mail.csv"))
 
 
-def test_the_plan_grows_with_the_time_and_never_exceeds_it(tiny, tickets):
-    smallest = planning.QUICKER, planning.SIZES[-1]
-    second = 1 / planning.expected(tiny, tickets, planning.Speed(1, 1), *smallest)
-    plan = partial(planning.plan, tiny, tickets, planning.Speed(second, second))
-    plans = {seconds: plan(seconds) for seconds in (5, 50, 500)}  # as the smallest draw takes one
-    for seconds, planned in plans.items():
-        assert planned.draws >= 3 and planned.draws * planned.seconds <= seconds
-    assert plans[5].seen < plans[500].seen and plans[5].items < plans[500].items
-    with pytest.raises(DataError, match=r"the smallest comparison of 3 draws takes about"):
-        plan(2)
+def test_a_regression_never_says_a_label_that_it_has_not_seen():
+    features = np.eye(4)
+    line = classifiers.regress(features, many({"a": 2, "c": 2}), ("a", "b", "c"), 100.0)
+    chances = np.exp(line.log_p(features))
+    assert chances.argmax(1).tolist() == [0, 0, 2, 2]
+    assert chances.sum(1) == pytest.approx(1) and chances[:, 1].max() < 1e-9
 
 
-def test_draws_and_less_training_may_be_asked_for(tiny, tickets):
-    plan = partial(planning.plan, tiny, tickets, FAST, 60)
-    assert plan().draws == planning.MANY and plan(draws=40).draws == 40
-    with pytest.raises(DataError, match="at least 1 draw, not 0"):
-        plan(draws=0)
-    less = plan(seen=64)
-    assert (plan().seen, less.items, less.seen) == (256, 32, 64) and less.ways == planning.QUICKER
-    assert plan(seen=1).seen == planning.SIZES[-1][2]
+def test_the_end_of_a_label_counts(tiny, file):
+    """A label that begins another is scored with what follows it, so their shares add up."""
+    own = read_own(file(rows(labels=("refund", "refund request"))))
+    asked = Asked(tiny, own.task)
+    chances = np.exp(asked.log_p(["bag", "lamp"]))
+    assert chances.shape == (2, 2) and chances.sum(1) == pytest.approx(1)
+    ending = own.task.template.partition("{label}")[2]
+    whole = own.task.template.replace("{text}", "bag").partition("{label}")[0].rstrip()
+    import torch
+
+    def log_p(word):
+        start = len(tiny.tokenizer(whole).input_ids)
+        tokens = torch.tensor([tiny.tokenizer(f"{whole} {word}{ending}").input_ids])
+        with torch.no_grad():
+            scores = tiny.model(tokens).logits[0].log_softmax(-1)
+        return sum(scores[i - 1, tokens[0, i]].item() for i in range(start, tokens.shape[1]))
+
+    gap = log_p("refund") - log_p("refund request")
+    assert np.log(chances[0, 0] / chances[0, 1]) == pytest.approx(gap, abs=1e-3)
 
 
-def test_a_draw_is_no_larger_than_a_prompt_holds(tiny, file):
-    names, *short = rows(each=12)
-    task = read_own(file([names, *((t + " and so on" * 60, label) for t, label in short)])).task
-    assert 0 < planning.plan(tiny, task, FAST, 60).shots < len(task.train)
+def test_calibration_gives_each_label_its_share_of_the_rows(tiny, file):
+    own = read_own(file([*rows(each=12), *((f"{i} nails", "late") for i in range(24))]))
+    task = own.task
+    late = sum(e.label == "late" for e in task.train) / len(task.train)
+    chances = {}
+    for texts in (2, 1000):
+        log_p = np.log(np.tile([0.01, 0.99], (texts, 1)))  # the same for every text
+        (form, calibrated), (_, plain) = readings(Asked(tiny, task, setting="x"), log_p, task)
+        assert form.setting == "x, calibrated" and plain is log_p
+        chances[texts] = np.exp(calibrated[0, task.labels.index("late")])
+    assert chances[1000] == pytest.approx(late, abs=0.01)
+    assert late < chances[2] < 0.99  # two texts tell little
 
 
-def majority(draws):
-    """A plan that takes no time."""
-    return planning.Plan(("majority",), draws, 4, 4, 8, seconds=1.0)
+def test_few_dev_rows_choose_by_how_surely_not_by_luck():
+    sure, lucky = np.log([[0.45, 0.55], [0.9, 0.1]]), np.log([[0.51, 0.49], [0.51, 0.49]])
+    assert classifiers.best_of([lucky, sure], many({"a": 2}), ("a", "b")) == 1
+    rows_asked, at_odds = many({"a": 20}), np.log(np.tile([[0.51, 0.49]], (20, 1)))
+    at_odds[0] = np.log([1e-9, 1 - 1e-9])
+    surely = np.log(np.tile([[0.49, 0.51]], (20, 1)))
+    assert classifiers.best_of([surely, at_odds], rows_asked, ("a", "b")) == 1
 
 
-def test_the_deadline_ends_after_a_whole_draw(tiny, file, tmp_path):
-    task = read_own(file(rows())).task
-    for seconds, draws in ((-1, 1), (1000, 5)):
-        deadline = time.monotonic() + seconds
-        found = planning.carry_out(tiny, task, majority(5), tmp_path / "x.csv", deadline)
-        assert set(found["draw"]) == set(range(draws))
+def test_without_time_the_likeliest_prompt_is_taken_and_calibrated(tiny, mail):
+    chosen = choose_prompt(tiny, mail.round(0), True, Clock(0), -1.0)
+    assert chosen.setting == "the labels listed first, the 8 most similar examples, calibrated"
+    given = mail.round(0)
+    assert len(chosen.shown) == len(given.task.train) + len(given.dev)
 
 
-def test_an_interrupted_plan_is_taken_up_for_the_same_data_only(tiny, file, tmp_path, capsys):
-    def settled(table, draws):
-        task = read_own(file(table)).task
-        return planning.settled_plan(tmp_path, tiny, task, lambda: majority(draws))
-
-    assert settled(rows(), 3) == majority(3)
-    assert capsys.readouterr().out == ""
-    assert settled(rows(), 4) == majority(3)
-    assert "Going on with the plan in" in capsys.readouterr().out
-    assert settled(rows(each=8), 4) == majority(4)
-    (tmp_path / "plan.json").write_text("{")
-    assert settled(rows(), 3) == majority(3)
+def test_the_rate_falls_to_nothing_by_the_last_step_or_the_end_of_the_time():
+    spent = 0.0
+    level = falling(100, lambda: spent)
+    rates = [level(step) for step in range(101)]
+    assert max(rates) > 0.9 and rates[0] < 0.2 and rates[100] == 0
+    assert all(a >= b for a, b in pairwise(rates[10:]))
+    spent = 0.75
+    assert level(20) == 0.25
+    spent = 1.5
+    assert level(20) == 0
 
 
-# Advice
+# What answers come to
 
 
-def advised(lm, shares, draws=5):
-    """The advice where each way is right in a share of the questions, a little else each draw."""
-    level = np.random.default_rng(0).random((draws, 40))
-    right = {way: {16: level < share} for way, share in shares.items()}
-    right["zero-shot"] = {0: level[:1] < shares["zero-shot"]}
-    tokens = {"taught_tokens": 4000.0, "prefix_tokens": 500.0, "query_tokens": 20.0}
-    return advise(lm, rows_of(**right).assign(**dict.fromkeys(MEASURES, 0.0) | tokens), 16)
+def found(folder, shares, questions=200, labels=("a", "b"), taught=None):
+    """A comparison in which each way is right in a share of the questions, one within another."""
+    rng = np.random.default_rng(0)
+    own_rows = [
+        Row(i + 2, f"text {i}", labels[i % len(labels)]) for i in range(questions + questions // 4)
+    ]
+    part = [0] * questions + [DEV] * (questions // 4)
+    own = OwnData("mine", ("text", "label"), own_rows, part, [])
+    record, level = Record(folder, own, "a model"), rng.permutation(questions) / questions
+    for name, share in shares.items():
+        record.way(name)["taught"]["0"] = {"seconds": 1.0, "setting": "", "note": ""} | {
+            "tokens": 50.0,
+            "passes": 1.0,
+            **(taught or {}).get(name, {}),
+        }
+        place = np.arange(questions) % len(labels)
+        said = np.where(level < share, place, (place + 1) % len(labels))
+        log_p = np.log(np.full((questions, len(labels)), 0.1 / len(labels)))
+        log_p[np.arange(questions), said] = np.log(0.9)
+        record.add(name, list(range(questions)), log_p, 2.0)
+    return judge(own, record)
 
 
-LOW = {"majority": 0.1, "zero-shot": 0.15, "TF-IDF": 0.2}
+BASE = {"majority": 0.5, "words": 0.55}
 ADVICE = {
-    "Fine-tune": LOW | {"in-context": 0.5, "lora": 0.9},
-    "Put examples into the prompt": LOW | {"in-context": 0.9, "lora": 0.5},
-    "Put examples into the prompt, for now": LOW | {"in-context": 0.8, "lora": 0.8},
-    "Use TF-IDF with logistic regression": LOW | {"TF-IDF": 0.9, "in-context": 0.5, "lora": 0.92},
-    "Ask without examples": LOW | {"zero-shot": 0.9, "in-context": 0.6, "lora": 0.9},
-    "Neither way works yet": dict.fromkeys([*LOW, "in-context", "lora"], 0.3),
+    "surely the best": (BASE | {"prompt": 0.7, "lora": 0.9}, "Use fine-tuning (LoRA)"),
+    "as good and simpler": (BASE | {"words": 0.9, "lora": 0.91}, "Use word counts (TF-IDF)"),
+    "better, though only by little": (
+        BASE | {"words": 0.85, "lora": 0.9},
+        "Use fine-tuning (LoRA)",
+    ),
+    "nothing learned": ({"majority": 0.5, "words": 0.5, "lora": 0.48}, "Nothing was found"),
 }
 
 
-@pytest.mark.parametrize(("choice", "shares"), ADVICE.items(), ids=ADVICE)
-def test_the_simplest_way_that_is_not_surely_worse_is_advised(tiny, choice, shares):
-    advice = advised(tiny, shares)
-    assert advice.choice == choice
+@pytest.mark.parametrize(("shares", "choice"), ADVICE.values(), ids=ADVICE)
+def test_what_is_sure_is_advised(tmp_path, shares, choice):
+    advice = advise(found(tmp_path, shares), minutes=5)
+    assert advice.choice.startswith(choice)
+    assert advice.decided == choice.startswith("Use")
     assert all(reason.endswith(".") for reason in advice.reasons)
-    assert "flattered" in advice.reasons[-1]
-    assert "Counted in FLOPs, weights are cheaper from" in advice.reasons[-2]
+    assert "flattered" in advice.reasons[-1] and "For 1,000 questions a day" in advice.reasons[-2]
 
 
-def test_a_single_draw_is_said_to_know_nothing_of_others(tiny):
-    advice = advised(tiny, ADVICE["Fine-tune"], draws=1)
-    assert advice.reasons[-1].endswith("the interval knows nothing of other examples.")
+def test_few_questions_are_never_enough_to_say_that_nothing_works(tmp_path):
+    advice = advise(found(tmp_path, {"majority": 0.5, "words": 0.5, "lora": 0.5}, 24), minutes=5)
+    assert advice.choice.startswith("Undecided: nothing is surely better yet")
+    assert not advice.decided and re.search(r"label about \d+ more rows", " ".join(advice.reasons))
+
+
+def test_undecided_says_what_would_decide(tmp_path):
+    judged = found(tmp_path, BASE | {"words": 0.75}, 40)
+    said, other = judged.answers["words"], np.roll(judged.answers["words"].right, 7)
+    judged.answers["lora"] = said._replace(right=other)
+    judged.record.ways["lora"] = judged.record.ways["words"]
+    advice = advise(judged, minutes=5)
+    assert advice.choice == ("Undecided between word counts (TF-IDF) and fine-tuning (LoRA)")
+    assert advice.way == "words" and advice.runner_up == "lora"
+    told = " ".join(advice.reasons)
+    assert re.search(r"the file holds only 40: label about [\d,]+ more rows", told)
+    assert "take the simplest that none is surely ahead of: word counts" in told
+    fewer = judged._replace(answers={}, leads={})
+    for name, answers in judged.answers.items():  # only a few of the rows have been asked
+        fewer.answers[name] = type(answers)(*(part[:30] for part in answers))
+    more = " ".join(advise(fewer, minutes=5).reasons)
+    assert re.search(r"your rows are enough, with --minutes \d+|label about", more)
+
+
+def test_a_training_that_was_cut_short_is_no_verdict_on_fine_tuning(tmp_path):
+    short = {"lora": {"note": "its time was over while it still improved", "passes": 0.5}}
+    judged = found(tmp_path, BASE | {"words": 0.8, "lora": 0.4}, taught=short)
+    advice = advise(judged, minutes=5)
+    assert advice.choice == "Use word counts (TF-IDF), for now"
+    assert "through the rows 0.5 times" in " ".join(advice.reasons)
+    assert "--minutes 80" in " ".join(advice.reasons)
+
+
+def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.7, "lora": 0.72})
+    for name in judged.answers:
+        judged.answers[name].right[:21] = True
+    judged.answers["words"].right[0] = False
+    few = judged.answers["lora"]
+    judged.answers["lora"] = type(few)(*(part[:21] for part in few))
+    assert judging.lead(judged, "lora", "majority").gap.low <= 0
+    assert judging.lead(judged, "lora", "words").gap.mean > 0
+    advice = advise(judged, minutes=5)
+    assert "nothing is surely better" not in advice.choice and advice.way == "words"
+
+
+def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
+    judged = found(tmp_path, BASE | {"words": 0.8, "prompt": 1.0})
+    few = judged.answers["prompt"]
+    judged.answers["prompt"] = type(few)(*(part[:10] for part in few))
+    advice = advise(judged, minutes=5)
+    assert advice.choice == "Use word counts (TF-IDF), for now"
+    told = " ".join(advice.reasons)
+    assert "a few questions only: examples in the prompt (10); give --minutes 20." in told
+
+
+@pytest.mark.parametrize(("half", "told"), [(0.5, "may bring as much"), (0.69, "hardly help")])
+def test_what_more_labelled_rows_would_bring_is_told(tmp_path, half, told):
+    judged = found(tmp_path, BASE | {"words": 0.8})
+    judged.record.way("words")["growth"] = [half, 0.7]
+    assert any(told in reason for reason in advise(judged, minutes=5).reasons)
+
+
+def test_macro_f1_counts_every_label_alike(tmp_path):
+    judged = found(tmp_path, {"majority": 0.0}, 100, labels=("a", "b"))
+    rare = [Row(i, f"t{i}", "b" if i < 10 else "a") for i in range(100)]
+    own = judged.own._replace(rows=rare, part=[0] * 100)
+    said = judging.Answers(np.arange(100), np.arange(100) >= 10, np.zeros(100, int), np.ones(100))
+    judged = judging.Judged(own, judged.record, {"majority": said}, {})
+    assert judging.accuracy(judged, "majority").mean == 0.9
+    assert judging.macro_f1(judged, "majority").mean == pytest.approx((2 * 90 / 190) / 2)
+    assert judging.confusion(judged, "majority").loc["b", "a"] == 10
+
+
+def test_labels_that_look_wrong_are_those_that_all_dispute(tmp_path):
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.9, "lora": 0.8}, 40)
+    odd = judging.odd_labels(judged)
+    wrong = {judged.own.rows[i].number for i in np.flatnonzero(~judged.answers["words"].right)}
+    assert set(odd["row"]) == wrong and len(wrong) == 4
+    assert (odd["label"] != odd["said"]).all()
+    assert len(judging.mistakes(judged, "lora")) == 8
 
 
 # The whole way
@@ -312,41 +470,214 @@ def test_a_single_draw_is_said_to_know_nothing_of_others(tiny):
 @pytest.fixture
 def model_loaded(tiny, monkeypatch):
     monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
-    monkeypatch.setattr(planning, "trial", lambda *_: FAST)
+
+
+OUT = ["answers.csv", "examples.jsonl", "figure.svg", "record.json", "report.html", "table.csv"]
+OUT += ["use.json", "ways"]
+LONG = "30"  # minutes: all that can be asked is asked long before
 
 
 @pytest.mark.usefixtures("model_loaded")
-def test_an_interrupted_comparison_goes_on_and_ends_with_a_report(
-    file, tmp_path, monkeypatch, capsys
-):
+def test_a_run_interrupted_again_and_again_goes_on_each_time(file, tmp_path, monkeypatch, capsys):
     table = [*rows(each=8, names=("what they wrote", "Team <b>")), ("odd", "<script>")]
     out = tmp_path / "out"
-    options = [str(file(table, "my mail.csv", ";")), "--draws", "2", "--minutes", "1"]
-    options += ["--out", str(out)]
-    outcomes = curves.outcomes
+    options = [str(file(table, "my mail.csv", ";")), "--minutes", LONG, "--out", str(out)]
+    write, before = Record.write, {}
+    for stop in (2, 5, 8, 3, 9):  # writes until somebody ends it
+        left = iter(range(stop - 1))
 
-    def interrupted(*given):
-        if given[2] == "tfidf":
-            raise KeyboardInterrupt
-        return outcomes(*given)
+        def ended(record, left=left):
+            write(record)
+            if next(left, None) is None:
+                raise KeyboardInterrupt
 
-    with monkeypatch.context() as by_hand:
-        by_hand.setattr(curves, "outcomes", interrupted)
-        assert command_line.main(options) == 130
-    assert "the same command goes on" in capsys.readouterr().err
+        with monkeypatch.context() as by_hand:
+            by_hand.setattr(Record, "write", ended)
+            assert command_line.main(options) == 130
+        assert "the same command goes on" in capsys.readouterr().err
+        known = json.loads((out / "record.json").read_text())["ways"]
+        for name, way in before.items():
+            assert way["answers"].items() <= known[name]["answers"].items()
+            assert set(way["taught"]) <= set(known[name]["taught"])
+        assert sum(len(w["answers"]) + len(w["taught"]) for w in known.values()) >= sum(
+            len(w["answers"]) + len(w["taught"]) for w in before.values()
+        )
+        before = known
     assert command_line.main(options) == 0
     said = capsys.readouterr().out
-    assert "fine-tuning (LoRA)" in said and "Measured on 2 draws" in said
-    results = ("plan.json", "results.csv", "results.json")
-    assert {p.name for p in out.iterdir()} == {*results, "table.csv", "figure.png", "report.html"}
+    assert "fine-tuning (LoRA)" in said and "flattered" in said
+    assert sorted(path.name for path in out.iterdir()) == OUT
+    ways = json.loads((out / "record.json").read_text())["ways"]
+    assert {len(way["answers"]) for way in ways.values()} == {14} and list(ways) == list(TITLES)
+    assert not any(way["failed"] for way in ways.values())
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "data:image/png;base64," in page and "python -m own_data" in page and "http" not in page
-    assert "<script>" not in page and "&lt;script&gt;" in page
-    assert len(pd.read_csv(out / "table.csv")) == len(set(pd.read_csv(out / "results.csv").way))
-    assert json.loads((out / "plan.json").read_text())["draws"] == 2
-    before = (out / "results.csv").read_bytes()
+    assert "data:image/svg+xml;base64," in page and "http" not in page.replace("data:", "")
+    assert (
+        "<script>" not in page and "&lt;script&gt;" in page and "<b>" not in page.split("<dl>")[0]
+    )
+    assert len(pd.read_csv(out / "table.csv")) == len(WAYS)
+    assert len(pd.read_csv(out / "answers.csv")) == 14
+    settled = (out / "record.json").read_bytes()
     assert command_line.main(options) == 0  # nothing is done twice
-    assert (out / "results.csv").read_bytes() == before
+    assert json.loads(settled)["ways"] == json.loads((out / "record.json").read_bytes())["ways"]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, make_tiny):
+    """A finished comparison: the model, its rows and its folder."""
+    folder = tmp_path_factory.mktemp("compared")
+    lm = make_tiny("llama", max_position_embeddings=8192)
+    with (folder / "my mail.csv").open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened).writerows([*rows(each=12), ("=1+1 late", "late")])
+    own = read_own(folder / "my mail.csv")
+    result = compare_own(lm, own, folder / "out", float(LONG))
+    return lm, own, folder, result
+
+
+@pytest.mark.parametrize("name", [way.name for way in WAYS if way.name != "majority"])
+def test_what_is_kept_says_what_was_measured(compared, monkeypatch, tmp_path, name):
+    lm, own, folder, result = compared
+    monkeypatch.setattr(kept.models, "load", lambda given: lm)
+    asked = [i for i in own.asked(0)]
+    new = tmp_path / "new.csv"
+    with new.open("w", newline="", encoding="utf-8") as opened:
+        csv.writer(opened).writerows([("id", "Text"), *((i, own.rows[i].text) for i in asked)])
+    target = kept.predict(folder / "out", new, name=name)
+    said = pd.read_csv(target, keep_default_na=False)
+    assert list(said.columns) == ["id", "Text", "label (said)", "probability"]
+    answers = result.judged.answers[name]
+    places = [list(answers.rows).index(i) for i in asked]
+    assert said["label (said)"].tolist() == [own.labels[answers.said[k]] for k in places]
+    assert said["probability"].to_numpy() == pytest.approx(answers.sure[places], abs=2e-3)
+
+
+def test_nothing_that_is_kept_can_run_code(compared):
+    _, _, folder, _ = compared
+    files = [path for path in (folder / "out").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {
+        ".json",
+        ".jsonl",
+        ".csv",
+        ".svg",
+        ".html",
+        ".npz",
+        ".safetensors",
+    }
+    for path in files:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                assert all(arrays[name].dtype == np.float32 for name in arrays)
+
+
+def test_examples_are_conversations_and_tables_hold_no_formula(compared):
+    _, own, folder, _ = compared
+    lines = (folder / "out" / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(own.rows)
+    for line, row in zip(lines, own.rows, strict=True):
+        roles = {turn["role"]: turn["content"] for turn in json.loads(line)["messages"]}
+        assert (roles["user"], roles["assistant"]) == (row.text, row.label)
+        assert roles["system"] == "label is one of: broken, late."
+    for path in (folder / "out").glob("*.csv"):
+        cells = [cell for row in csv.reader(path.open(encoding="utf-8")) for cell in row]
+        assert cells and not any(cell.startswith("=") for cell in cells)
+
+
+def test_new_rows_without_text_or_column_are_told(compared, monkeypatch, tmp_path, capsys):
+    lm, _, folder, _ = compared
+    monkeypatch.setattr(kept.models, "load", lambda given: lm)
+    new, out = tmp_path / "new.csv", str(folder / "out")
+    new.write_text("label,text\n1,a late bag\n2,\n3\n", encoding="utf-8")
+    assert command_line.main(["predict", out, str(new), "--way", "words"]) == 0
+    said = pd.read_csv(tmp_path / "new-labelled.csv", keep_default_na=False)
+    assert said["label"].tolist() == [1, 2, 3] and said["label (said)"].tolist()[1:] == ["", ""]
+    assert command_line.main(["predict", out, str(new), "--text", "body"]) == 2
+    assert "no column 'body'" in capsys.readouterr().err
+    assert command_line.main(["predict", out, str(new), "--way", "magic"]) == 2
+    assert "no way 'magic'; there are: characters, lora" in capsys.readouterr().err
+    assert command_line.main(["predict", str(tmp_path), str(new)]) == 2
+    assert "holds no finished comparison" in capsys.readouterr().err
+
+
+def test_when_the_time_is_over_the_same_command_asks_no_more(tiny, mail, tmp_path):
+    """Every way has had a chance, and a second call only reports."""
+    first = compare_own(tiny, mail, tmp_path / "out", 1e-4).judged.record.ways
+    assert list(first) == list(TITLES)
+    assert all(way["answers"] or way["failed"] for way in first.values())
+    again = compare_own(tiny, mail, tmp_path / "out", 1e-4).judged.record.ways
+    assert again == first
+    more = compare_own(tiny, mail, tmp_path / "out", float(LONG)).judged.record.ways
+    assert {len(way["answers"]) for way in more.values()} == {20}
+    for minutes in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(DataError, match="needs some minutes"):
+            compare_own(tiny, mail, tmp_path / "out", minutes)
+
+
+def test_a_failure_of_one_way_is_a_line_in_the_table(tiny, mail, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of memory\nand more")
+
+    monkeypatch.setattr(measuring, "train", broken)
+    result = compare_own(tiny, mail, tmp_path / "out", float(LONG))
+    notes = result.table()["note"]
+    assert notes["fine-tuning (LoRA)"] == "did not work: out of memory"
+    assert result.table()["questions"].drop("fine-tuning (LoRA)").min() == 20
+    monkeypatch.undo()
+    more = compare_own(tiny, mail, tmp_path / "out", float(LONG) + 1)  # tried anew
+    assert not more.table()["note"]["fine-tuning (LoRA)"]
+
+
+def test_texts_without_words_leave_pieces_of_words(tmp_path):
+    own = read_own(Path(__file__).parent / "cases" / "only_short_tokens.csv")
+    record = Record(tmp_path, own, "")
+    with Clock(60) as clock:
+        comparing = measuring.Comparing(None, own, own, record, clock)
+        for way in WAYS[:3]:
+            comparing._attempt(way, 0)
+    assert "empty vocabulary" in record.ways["words"]["failed"]
+    assert record.answers("characters") and not record.ways["characters"]["failed"]
+
+
+def test_random_labels_give_chance(tmp_path):
+    own = read_own(Path(__file__).parent / "cases" / "random_labels.csv")
+    record = Record(tmp_path, own, "")
+    with Clock(60) as clock:
+        comparing = measuring.Comparing(None, own, own, record, clock)
+        for way in WAYS[:3]:
+            for number in range(own.rounds):
+                comparing._attempt(way, number)
+    judged = judge(own, record)
+    assert len(judged.answers["words"].rows) > 300
+    for name in ("words", "characters"):
+        assert judging.lead(judged, name, "majority").gap.low < 0.05
+        assert judging.accuracy(judged, name).mean < 0.36  # four labels, the commonest .30
+    assert not advise(judged, 5).decided
+
+
+def test_another_file_in_the_same_folder_is_refused(mail, file, tmp_path):
+    Record(tmp_path / "out", mail, "a model").write()
+    with pytest.raises(DataError, match="holds a comparison of other rows"):
+        Record(tmp_path / "out", read_own(file(rows(each=5))), "a model")
+    with pytest.raises(DataError, match="other rows or with another model"):
+        Record(tmp_path / "out", mail, "another")
+    (tmp_path / "out" / "record.json").write_text("{")
+    with pytest.raises(DataError, match="is damaged: delete it"):
+        Record(tmp_path / "out", mail, "a model")
+
+
+def test_more_minutes_try_again_what_was_cut_short(mail, tmp_path):
+    record, short = Record(tmp_path, mail, "a model"), "its time was over while it still improved"
+    record.plan(60)
+    record.seconds = 60.0
+    for name, note in (("words", ""), ("lora", short)):
+        record.way(name)["taught"]["0"] = {"note": note, "seconds": 20.0}
+    record.way("probe")["failed"] = "no time"
+    for seconds, kept_ways in (
+        (60, {"words", "lora", "probe"}),
+        (90, {"words", "lora"}),  # 30 s are left, not twice what the training had
+        (120, {"words"}),
+    ):
+        record.plan(seconds)
+        assert set(Record(tmp_path, mail, "a model").ways) == kept_ways
 
 
 @pytest.mark.usefixtures("model_loaded")

@@ -4,7 +4,6 @@ import csv
 import gzip
 import io
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -45,8 +44,8 @@ RIGHT = {
         FIFTY,
         [
             "Several columns are named 'text': the first of them is used.",
-            "Not used: column 1, split, column 5, text, Label; questions are drawn anew from all "
-            "rows.",
+            "Not used: column 1, split, column 5, text, Label; questions are drawn from all "
+            "rows, unless --split names a column.",
         ],
     ),
     "label_length.csv": (
@@ -98,7 +97,7 @@ def case(name):
 
 
 def all_rows(own):
-    return (*own.task.train, *own.task.held_out)
+    return own.rows
 
 
 def test_every_case_ends_as_is_right_for_it():
@@ -113,15 +112,17 @@ def test_every_case_ends_as_is_right_for_it():
         own = case(name)
         assert dict(Counter(e.label for e in all_rows(own))) == counts, name
         assert own.notes == notes, name
-        assert read_own(CASES / name).task == own.task, f"{name}, with its columns found out"
+        assert read_own(CASES / name) == own, f"{name}, with its columns found out"
 
 
 def test_the_same_rows_are_the_same_task_in_whatever_bytes():
-    control = case("control.csv").task
-    assert "café" in " ".join(e.text for e in control.train)
+    control = case("control.csv")
+    assert "café" in " ".join(row.text for row in control.rows)
     assert len(AS_CONTROL) == 6
     for name in AS_CONTROL:
-        assert replace(case(name).task, name="control") == control, name
+        own = case(name)
+        assert [row[1:] for row in own.rows] == [row[1:] for row in control.rows], name
+        assert own.part == control.part and own.columns == control.columns, name
 
 
 def test_a_long_cell_is_whole_and_the_setting_of_the_program_is_as_before():
@@ -364,8 +365,7 @@ LABELS = ["NA", "None", "null", "007", "1.0", "TRUE", "2024-01-05", "1e5", "nan"
 def test_labels_stay_text(file):
     own = read_own(file(labelled([], LABELS)))
     assert own.task.labels == tuple(sorted(LABELS)) and not own.notes
-    words = {label: f'"{label}"' for label in LABELS}  # in quotes, as 0 begins 007
-    assert own.task.words == words | {"None": '"none"'}
+    assert own.task.words == {label: label for label in LABELS} | {"None": "none"}
 
 
 def test_labels_that_only_look_different_are_one(file):
@@ -472,12 +472,13 @@ def test_the_same_text_in_other_capitals_is_no_question(file):
     assert own.notes == ["Left out, because the same text stands above: rows 3, 4."]
 
 
-def test_texts_that_are_the_same_once_cut_are_there_once(tiny_models, file):
+def test_texts_that_are_the_same_once_cut_are_there_once(file):
     long = [f"{'word ' * 100} {i},late" for i in range(6)]
-    own = shorten(read_own(file(labelled(long))), tiny_models["llama"].tokenizer, most=50)
-    texts = [e.text for e in all_rows(own)]
-    assert len(texts) == len(set(texts)) == 11
-    assert own.notes[1] == "Left out, because they begin like another text and end only later: 5."
+    whole, short = shorten(read_own(file(labelled(long))), lambda text: text[:50])
+    texts = [row.text for row in short.rows]
+    assert len(texts) == len(set(texts)) == len(whole.rows) == len(whole.part) == 11
+    assert short.part == whole.part and max(len(row.text) for row in whole.rows) > 500
+    assert whole.notes[1] == "Left out, because they begin like another text and end only later: 5."
 
 
 # Written files, consoles, paths
