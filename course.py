@@ -5,6 +5,7 @@ python3 course.py                  set up what is missing, then open JupyterLab 
 python3 course.py test -- -k name  the same set-up and the test tools, then every test
 python3 course.py check            say what is missing or wrong; change nothing
 python3 course.py execute 00 01    run notebooks and store their outputs
+python3 course.py slides 08        slides of a lesson, or of all: `site`, `editions` likewise
 python3 course.py badges           do all links lead to the repository? (--repo: rewrite them)
 python3 course.py colab            on Colab: install what is missing there, prepare the model
 """
@@ -35,7 +36,14 @@ if sys.version_info < (3, 11):
         "from python.org and start it by its name, for example `python3.12 course.py`."
     )
 
-from tools.programs import (  # only now: an old Python has got its sentence
+from tools.diagnoses import (  # only now: an old Python has got its sentence
+    AGAIN,
+    DIAGNOSES,
+    DISK_FULL,
+    NEEDED_GB,
+    NOT_WRITABLE,
+)
+from tools.programs import (
     BIN,
     ROOT,
     VENV,
@@ -50,42 +58,23 @@ from tools.programs import (  # only now: an old Python has got its sentence
 
 REQUIREMENTS = ROOT / "requirements.txt"
 TEST_REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+WEB_REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STAMP = VENV / "course.json"  # what was completed; "unfinished" while an installation runs
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
+WEB = [REQUIREMENTS, WEB_REQUIREMENTS]
+AUTHORS = {  # the commands of tools/: what each does, and which packages it needs
+    "execute": ("run notebooks in order and store their outputs", [REQUIREMENTS]),
+    "slides": ("make slides of the lessons, in build/slides", [REQUIREMENTS]),
+    "editions": ("make notebooks for students and instructors", [REQUIREMENTS]),
+    "translate": ("take the prose out for translators, and put it in again", WEB),
+    "site": ("make the web edition, in build/site", WEB),
+    "badges": ("list the links that do not lead to this repository", []),
+}
 NO_TESTS = 5  # pytest's exit code where it has selected none
 QUICK = ["notebooks/00_start_here.ipynb", "tests/test_data.py", "tests/test_prompts.py"]
 QUICK += ["tests/test_scoring.py", "tests/test_finetune.py", "tests/test_adapters.py"]
-NEEDED_GB = 4  # .venv with CPU PyTorch 2.0 GB, and the downloads on their way
-
-AGAIN = "then run the same command again."
-DISK_FULL = f"The disk is full: free about {NEEDED_GB} GB, {AGAIN}"
-NOT_WRITABLE = (
-    f"The folder {ROOT} cannot be written: make it writable or copy the course to a folder of your "
-    "own, and close programs that use its .venv."
-)
-DIAGNOSES = (  # what an installer prints, and what it means; the first that fits counts
-    (r"No space left on device|Errno 28|os error 28|not enough space", DISK_FULL),
-    (r"Permission denied|Read-only file system|os error (13|30)", NOT_WRITABLE),
-    (
-        r"ensurepip|No module named '?venv",
-        "This Python has no venv module: install it (Debian, Ubuntu: `sudo apt install "
-        f"python3-venv`), {AGAIN}",
-    ),
-    (r"No module named '?pip", f"{VENV} has no pip: delete that folder, {AGAIN}"),
-    (
-        r"NewConnectionError|ConnectTimeout|Connection refused|Network is unreachable|timed out"
-        r"|getaddrinfo|name resolution|NameResolutionError|dns error|error sending request",
-        "The package index cannot be reached and not everything is cached: connect to the network, "
-        + AGAIN,
-    ),
-    (
-        r"No matching distribution|no wheels? with a matching|No solution found",
-        f"Some package has no version for Python {FOUND} on this system: delete {VENV}, install "
-        f"Python 3.12 and run the same command with it.",
-    ),
-)
 
 
 class CourseError(Exception):
@@ -327,7 +316,7 @@ def choose_port(wanted):
 
 def test(options):
     """the same set-up and the test tools, then every test; arguments after -- go to pytest"""
-    set_up([REQUIREMENTS, TEST_REQUIREMENTS])
+    set_up([REQUIREMENTS, TEST_REQUIREMENTS, WEB_REQUIREMENTS])
     if not find_chromium():
         say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
     failed, any_test = [], False
@@ -419,17 +408,13 @@ def complaint(command):
     return lines[-1].rstrip(".") if code else None
 
 
-def execute(options):
-    """run notebooks in order and store their outputs; one that fails stays as it was"""
-    set_up([REQUIREMENTS])
+def author(options):
+    """What `tools/` does for those who write or present the course: it gets the words as typed."""
+    if options.needs:
+        set_up(options.needs)
+    python = PYTHON if options.needs else sys.executable
     no_bars = environment(TQDM_DISABLE="1")  # progress bars are not worth storing
-    return run([PYTHON, "-m", "tools", "execute", *options.names], env=no_bars)[0]
-
-
-def badges(options):
-    """list the links that do not lead to this repository; with --repo, first rewrite them all"""
-    chosen = ["--repo", options.repo] if options.repo is not None else []
-    return run([sys.executable, "-m", "tools", "badges", *chosen])[0]
+    return run([python, "-m", "tools", options.command, *options.words], env=no_bars)[0]
 
 
 def colab(options):
@@ -460,15 +445,17 @@ def parse(arguments):
     parser = argparse.ArgumentParser(prog="course.py")
     commands = parser.add_subparsers(metavar="command", required=True)
     added = {}
-    for command in (lab, test, check, execute, badges, colab):
+    for command in (lab, test, check, colab):
         added[command] = commands.add_parser(command.__name__, help=command.__doc__)
         added[command].set_defaults(run=command, pytest=pytest)
     quick = "only the linter, the tests of the core and lesson 0"
     added[test].add_argument("--quick", action="store_true", help=quick)
     added[lab].add_argument("--no-browser", action="store_true", help="only print the address")
     added[lab].add_argument("--port", type=int, help="default: the first free one from 8888")
-    added[execute].add_argument("names", nargs="*", metavar="NN", help="how the names start")
-    added[badges].add_argument("--repo", metavar="OWNER/NAME", help="where the links shall lead")
+    for name, (about, needs) in AUTHORS.items():
+        commands.add_parser(name, help=about)
+        if arguments[0] == name:  # its options are for tools/ to understand
+            return argparse.Namespace(run=author, command=name, words=arguments[1:], needs=needs)
     options = parser.parse_args(arguments)
     if pytest and options.run is not test:
         parser.error("only `test` takes arguments after --")

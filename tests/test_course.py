@@ -85,8 +85,13 @@ class Machine:
         return sum(part in command for command in self.commands)
 
 
-FILES = ["course.py", "tools/programs.py", "requirements.txt", "tests/requirements.txt"]
-FILES += ["tools/__init__.py", "helpers/default_model.py"]
+FILES = ["course.py", "requirements.txt", "tests/requirements.txt", "tools/requirements.txt"]
+FILES += [
+    "tools/__init__.py",
+    "tools/diagnoses.py",
+    "tools/programs.py",
+    "helpers/default_model.py",
+]
 
 
 @pytest.fixture
@@ -97,7 +102,7 @@ def course(tmp_path, monkeypatch):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     monkeypatch.syspath_prepend(folder)  # its own tools, not the real course's
-    for name in ("tools", "tools.programs"):
+    for name in ("tools", "tools.diagnoses", "tools.programs"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("fresh_course", folder / "course.py")
     module = importlib.util.module_from_spec(spec)
@@ -125,7 +130,8 @@ def test_parses_on_old_pythons():
 
 def test_needs_only_the_standard_library():
     assert "tools" in imported_modules(SOURCE, top_level_only=True)
-    for source in (SOURCE, (ROOT / "tools" / "programs.py").read_text(encoding="utf-8")):
+    others = [(ROOT / "tools" / name).read_text() for name in ("diagnoses.py", "programs.py")]
+    for source in (SOURCE, *others):
         for module in imported_modules(source, top_level_only=True):
             assert module in {*sys.stdlib_module_names, "tools"}
 
@@ -728,6 +734,10 @@ def test_the_course_hands_over_what_only_authors_use(course, machine):
     assert machine.commands[-1] == f"{course.PYTHON} -m tools execute 00"
     assert course.main(["badges", "--repo", "a/b"]) == 0
     assert machine.commands[-1] == f"{sys.executable} -m tools badges --repo a/b"
+    assert not machine.did("tools/requirements.txt")
+    assert course.main(["site", "--pdf"]) == 0
+    assert machine.commands[-1] == f"{course.PYTHON} -m tools site --pdf"
+    assert machine.did("tools/requirements.txt") == 1
 
 
 # --- requirements ---------------------------------------------------------------------------------

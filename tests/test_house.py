@@ -1,6 +1,7 @@
 """The house: small enough to read, nothing points upwards; and the README as GitHub shows it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,10 @@ def test_the_readme_shows_all_lessons_in_one_table():
         assert name in row
     broken = readme.replace("| [7 ", "\n| [7 ")  # what once cut the table in two
     assert len(next(rows for rows in table_rows(broken) if "notebooks/" in rows[0])) == 7
+
+
+def test_every_fault_names_a_test_that_there_is():
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", text))
+    sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("*.py"))
+    assert named and [name for name in named if f"def {name}(" not in sources] == []

@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import csv
+import html
 import io
 import json
 import os
@@ -17,6 +18,9 @@ import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from tools import screen
+
+ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS = 1200
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -29,21 +33,19 @@ class NotebookError(RuntimeError):
 def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
-    It runs without anybody's predictions, and the verdicts that it records are stored too.
+    It runs without anybody's predictions; the verdicts that it records are stored too, and what
+    slides and the web edition show (`tools/screen.py`).
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
-    client = NotebookClient(
-        notebook,
-        timeout=CELL_SECONDS,
-        kernel_name="python3",
-        record_timing=False,
-        resources={"metadata": {"path": str(file.parent)}},
-    )
+    settings = {"timeout": CELL_SECONDS, "kernel_name": "python3", "record_timing": False}
+    place = {"metadata": {"path": str(file.parent)}}
+    client = NotebookClient(notebook, resources=place, **settings)
     started, memory = time.monotonic(), 0
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     alone = os.environ | {"COURSE_RECORDS": scratch.name}
     with scratch, client.setup_kernel(env=alone):
+        _record_for_screen(client, file.stem, Path(scratch.name))
         for number, cell in enumerate(notebook.cells):
             try:
                 client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
@@ -53,14 +55,22 @@ def execute(file: Path) -> str:
                     "mend it; the stored notebook is unchanged."
                 ) from error
             memory = max(memory, peak_memory(client.km.provisioner.pid))
+        seconds = time.monotonic() - started - screen.seconds_spent(Path(scratch.name))
         verdicts = recorded(Path(scratch.name))
+        results = file.parent.parent / "data" / "results"
+        screen.keep(file.stem, Path(scratch.name), results / "screen")
     tidy(notebook)
-    results = file.parent.parent / "data" / "results"
     _replace(file, nbformat.writes(notebook).encode() + b"\n")
     if picture := picture_of(notebook):
         _replace(results / f"{file.stem}.png", picture)
     keep_verdicts(results / "verdicts.csv", file.stem, verdicts)
-    return f"{file.name}: {time.monotonic() - started:.0f} s, peak memory {memory / 1e9:.2f} GB"
+    return f"{file.name}: {seconds:.0f} s, peak memory {memory / 1e9:.2f} GB"
+
+
+def _record_for_screen(client: NotebookClient, lesson: str, folder: Path) -> None:
+    install = f"screen.install({lesson!r}, {folder.as_posix()!r})"
+    path = f"import sys; sys.path.insert(0, {ROOT.as_posix()!r})"
+    client.kc.execute(f"{path}; from tools import screen; {install}", silent=True)
 
 
 def _tells(output: nbformat.NotebookNode) -> bool:
@@ -167,6 +177,19 @@ def output_text(output: nbformat.NotebookNode) -> str:
         return output.text
     data = output.get("data", {})
     return "\n".join(data[kind] for kind in data if kind.startswith("text/"))
+
+
+def html_output(text: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_output("display_data", data={"text/html": text})
+
+
+def with_text(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """A figure as HTML with its text for screen readers, which converters drop."""
+    image = output.get("data", {}).get("image/png")
+    if image is None:
+        return output
+    alt = html.escape(output.metadata.get("image/png", {}).get("alt", ""))
+    return html_output(f'<img alt="{alt}" src="data:image/png;base64,{image.strip()}">')
 
 
 def code_cell(source: str, tag: str = "") -> nbformat.NotebookNode:
