@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import claims, plots
+from helpers import plots
 from helpers.compare import Interval
 from lessons import figures, picture
 
@@ -101,22 +101,6 @@ def test_amounts_are_bars_on_a_logarithmic_axis(shown):
     assert [bar.get_width() for bar in axis.patches] == [0.01, 500]
     assert axis.patches[0].get_y() > axis.patches[1].get_y()
     assert {text.get_text() for text in axis.texts} == {"0.01", "500"}
-
-
-def test_every_claim_has_a_cell_and_a_right_prediction_a_star(shown):
-    holds, partly, no = claims.VERDICTS
-    rows = [("F1", "a", holds, True), ("F2", "a", partly, False), ("I1", "b", no, False)]
-    rows.append(("I2", "b", "", False))
-    board = pd.DataFrame(rows, columns=["claim", "topic", "verdict", "hit"])
-    figures.verdicts(board, "title", "1 holds.")
-    ((figure, _),) = shown
-    (axis,) = figure.axes
-    assert [text.get_text() for text in axis.texts] == ["F1 ★", "F2", "I1", "I2"]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"]
-    colours = [patch.get_edgecolor() for patch in axis.patches]
-    assert len(set(colours)) == 4
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == [f"{verdict} (1)" for verdict in claims.VERDICTS]
 
 
 # Whiskers
