@@ -24,7 +24,7 @@ PRICE, QUERIES = 0.1, 1000.0  # of a million tokens; questions a day
 class Advice(NamedTuple):
     """What to do in a few words, and the reasons, a sentence each.
 
-    `way` is recommended or, undecided, in the lead; `runner_up` comes next.
+    `way` is recommended or, undecided, the one to take until then; `runner_up` is the best other.
     """
 
     choice: str
@@ -47,24 +47,24 @@ def advise(
         return Advice("No way could be measured", "", "", False, reasons)
     best, over = order[0], lead(judged, order[0], "majority")
     way, decided, reasons = best, False, []
-    if over.gap.low <= 0:
+    found = any(_found(judged, name) for name in order)
+    if not found:
         choice, reasons = _nothing(judged, best, over, minutes)
     elif (way := recommended(judged, order)) is not None:
         decided, choice = True, f"Use {TITLES[way]}"
         reasons = _because(judged, way, order)
     else:
-        way, rival = best, _closest(judged, best, order)
+        way, rival = _simplest(judged, order), _closest(judged, best, order)
         choice = f"Undecided between {TITLES[best]} and {TITLES[rival]}"
         gap = lead(judged, best, rival)
         reasons = [_told(best, rival, gap), _more(judged, gap, minutes)]
-        simpler = min(best, rival, key=list(TITLES).index)
-        reasons.append(f"Until then take the simpler of them: {TITLES[simpler]}.")
+        reasons.append(f"Until then take the simplest that none is surely ahead of: {TITLES[way]}.")
     runner_up = next((name for name in order if name != way), "")
     at_top = accuracy(judged, way).low > 1 - MARGIN  # nothing could be ahead by much
     held_back = [] if at_top else _held_back(judged, minutes)
     if decided and held_back:
         choice += ", for now"
-    reasons += [*held_back, *_rare(judged, way), *_growth(judged)]
+    reasons += [*held_back, *_rare(judged, way), *(_growth(judged) if found else [])]
     reasons += [_cost(judged, way, runner_up, queries, price), _caution(judged, way)]
     return Advice(choice, way, runner_up, decided, reasons)
 
@@ -98,6 +98,21 @@ def recommended(judged: Judged, order: list[str]) -> str | None:
         return order[0]
     fine = [name for name in order if all(gap.low <= 0 and gap.high < MARGIN for gap in gaps(name))]
     return min(fine, key=list(TITLES).index, default=None)
+
+
+def _found(judged: Judged, name: str) -> bool:
+    """Whether a way is surely ahead of the most frequent label."""
+    return lead(judged, name, "majority").gap.low > 0
+
+
+def _simplest(judged: Judged, order: list[str]) -> str:
+    """The simplest way that no other is surely ahead of."""
+
+    def beaten(name: str) -> bool:
+        return any(lead(judged, other, name).gap.low > 0 for other in order if other != name)
+
+    fine = [name for name in order if _found(judged, name) and not beaten(name)]
+    return min(fine or order[:1], key=list(TITLES).index)
 
 
 def _closest(judged: Judged, best: str, order: list[str]) -> str:
@@ -216,8 +231,8 @@ def _cost(judged: Judged, way: str, other: str, queries: float, price: float) ->
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 1:
-        return "less than a second"
+    if seconds < 1.5:
+        return "about a second or less"
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:,.0f} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"

@@ -25,6 +25,7 @@ from own_data.reading import Round
 
 STRENGTHS = (1.0, 10.0, 100.0)  # of what the regression learns against its prior: scikit-learn's C
 MOST_TRIED = 2000  # rows with which strengths are tried
+MANY = 16  # questions from which a share right says more than luck
 NEVER = -30.0  # the log-odds of a label without a row to learn from
 PROBE = "probe"
 KNOWN = "known.json", "numbers.npz"  # the files of a classifier
@@ -168,8 +169,17 @@ def regress(features, rows: Sequence[Example], labels: Sequence[str], c: float) 
 
 
 def best_of(tried: Sequence[np.ndarray], asked: Sequence[Example], labels: Sequence[str]) -> int:
-    """Which of some log-probabilities [questions, labels] is right most often, then most surely."""
-    return max(range(len(tried)), key=lambda i: quality(tried[i], asked, labels))
+    """Which of some log-probabilities [questions, labels] has most merit; the first of equals."""
+    return max(range(len(tried)), key=lambda i: merit(tried[i], asked, labels))
+
+
+def merit(
+    log_p: np.ndarray, asked: Sequence[Example], labels: Sequence[str]
+) -> tuple[float, float]:
+    """By what settings are chosen: the share right, then how surely; of few questions, where a
+    share is mostly luck, how surely first."""
+    share, sure = quality(log_p, asked, labels)
+    return (share, sure) if len(asked) >= MANY else (sure, share)
 
 
 def quality(

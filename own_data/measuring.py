@@ -48,6 +48,7 @@ WAYS = (  # in the order in which they are tried; the simpler come first
 TITLES = {way.name: way.title for way in WAYS}
 COUNTS = {"words": "tfidf", "characters": "characters"}
 LEAST = 0.02  # share of the time: with less, nothing is begun
+LEARNING, ASKING = 0.3, 0.1  # of the time that is left: so much a way gets if it comes late
 
 
 class Comparing:
@@ -101,7 +102,7 @@ class Comparing:
     def _attempt(self, way: Way, number: int, share: float = 0.0) -> None:
         """Teach a way in a round and ask it, block by block, until a share of the time is over.
 
-        One block is asked at least, and nothing twice.
+        Where it is over already, some of what is left is taken; without a share, one block is all.
         """
         known = self.record.way(way.name)
         missing = [i for i in self.whole.asked(number) if str(i) not in known["answers"]]
@@ -110,7 +111,9 @@ class Comparing:
         try:
             if (way.name, number) not in self.taught:
                 self.taught[way.name, number] = self._teach(way, number)
-            self._ask(way, self.taught[way.name, number], missing, self.clock.at(share))
+            until = self.clock.now() + ASKING * self.clock.left() if share else 0.0
+            until = max(until, self.clock.at(share))
+            self._ask(way, self.taught[way.name, number], missing, until)
         except Exception as error:  # whatever it is, the other ways go on
             known["failed"] = f"{first_line(error) or type(error).__name__}"
             self.record.write()
@@ -134,7 +137,7 @@ class Comparing:
             return load_way(folder, self.lm)
         self.clock.tell(f"{way.title}: learns")
         given = (self.whole if way.quick else self.short).round(number)
-        until = max(self.clock.at(way.taught_by), began + 0.3 * self.clock.left())
+        until = max(self.clock.at(way.taught_by), began + LEARNING * self.clock.left())
         taught, note = self._learn(way.name, given, until, known["taught"].get("0", {}))
         if number == 0 and way.name != "majority":
             taught.save(folder)

@@ -2,8 +2,8 @@
 
 A label is scored as the model would write it, from its first token through the line's end, so a
 label that begins another (`refund`, `refund request`) is no likelier for being shorter. The scores
-are normalised over the labels. Calibrated, they are shifted so that over texts without labels the
-mean of each label's probability is its share of the rows to learn from.
+are normalised over the labels. Calibrated, they are shifted so that a label that is said too
+readily, whatever the text, comes down to its share of the rows to learn from.
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import peft
-from scipy.special import log_softmax, logsumexp
+from scipy.special import log_softmax
 
 from helpers import adapters
 from helpers.data import Example, Task, balanced_order, texts, write_whole
@@ -30,7 +30,8 @@ from own_data.reading import Round
 NEAREST, SHARED, MOST_SHARED = 8, 16, 1024  # demonstrations, and the tokens of shared ones
 MOST_TOKENS, ROOM = 256, 64  # of a text; kept free for the answer
 BLOCK, TRIED = 1024, 4  # tokens to read between two looks at the clock; dev rows of a sweep
-FEWEST = 8  # texts to calibrate on
+FEWEST = 8  # dev rows to choose by
+BEFOREHAND = 2  # as so many texts counts what is believed before any is read: nothing to shift
 PROMPT, ADAPTER = "prompt.json", "adapter"  # the file and the folder of what is kept
 FORMS = {"list": "the labels listed first", "": "no instruction"}  # the likelier first
 
@@ -156,8 +157,8 @@ def choose_prompt(
 ) -> Asked:
     """The prompt that answers the dev rows best, each read plainly and calibrated.
 
-    All are asked the same dev rows, as many as there is time for `until` a time. Then the dev rows
-    may be shown, too.
+    All are asked the same dev rows, as many as there is time for `until` a time; after a few rows
+    it is the likeliest prompt, calibrated. Then the dev rows may be shown, too.
     """
     tried, dev = forms(lm, given, shown), list(given.dev)
     scores: list[list[np.ndarray]] = [[] for _ in tried]
@@ -175,8 +176,9 @@ def choose_prompt(
         for reading in (readings(form, np.concatenate(known[:sweeps]), given.task) if known else [])
     ]
     log_ps = [log_p for _, log_p in read]
-    chosen = read[best_of(log_ps, dev[: len(log_ps[0])], given.task.labels)][0]
-    return with_all(chosen, given)
+    asked = dev[: len(log_ps[0])]
+    best = best_of(log_ps, asked, given.task.labels) if len(asked) >= FEWEST else 0
+    return with_all(read[best][0], given)
 
 
 def prompt_again(
@@ -193,12 +195,12 @@ def with_all(form: Asked, given: Round) -> Asked:
 
 
 def readings(form: Asked, log_p: np.ndarray, task: Task) -> list[tuple[Asked, np.ndarray]]:
-    """The prompt read plainly and calibrated on these log-probabilities [texts, labels]; with what
-    either says of these texts. A few texts are too few to calibrate on."""
-    if len(log_p) < FEWEST:
-        return [(form, log_p)]
+    """The prompt calibrated on these log-probabilities [texts, labels], and plain; with what either
+    says of these texts. The fewer texts, the less is shifted."""
     counts = Counter(example.label for example in task.train)
     shares = np.array([counts[label] or 0.5 for label in task.labels], float)
-    shift = np.log(shares / shares.sum()) - (logsumexp(log_p, 0) - np.log(len(log_p)))
+    shares /= shares.sum()
+    mean = (np.exp(log_p).sum(0) + BEFOREHAND * shares) / (len(log_p) + BEFOREHAND)
+    shift = np.log(shares) - np.log(mean)
     calibrated = replace(form, shift=shift, setting=f"{form.setting}, calibrated")
-    return [(form, log_p), (calibrated, log_softmax(log_p + shift, 1))]
+    return [(calibrated, log_softmax(log_p + shift, 1)), (form, log_p)]

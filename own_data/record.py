@@ -9,6 +9,7 @@ from helpers.data import DataError, write_whole
 from helpers.study import digest
 from own_data.reading import OwnData
 
+MORE = 2  # times as long as before: worth another training
 FILE, KEPT = "record.json", ("seconds", "limit", "ways")
 
 
@@ -35,11 +36,11 @@ class Record:
         self.write()
 
     def plan(self, limit: float) -> None:
-        """Take more seconds than before: what was cut short or failed is then tried anew."""
+        """Take more seconds than before: what failed or was cut short is then tried anew, the
+        latter where it gets far more time than it had."""
         if limit > self.limit:
-            ended = (name for name, known in self.ways.items() if _cut_short(known))
-            for name in list(ended):
-                del self.ways[name]
+            left = limit - self.seconds
+            self.ways = {name: way for name, way in self.ways.items() if not _again(way, left)}
         self.limit = max(limit, self.limit)
         self.write()
 
@@ -78,6 +79,7 @@ class Record:
         self.write()
 
 
-def _cut_short(known: dict) -> bool:
-    """Whether a way failed, or learned less than it would with more time."""
-    return bool(known["failed"] or known["taught"].get("0", {}).get("note"))
+def _again(known: dict, left: float) -> bool:
+    """Whether a way is begun anew: it failed, or learned less than in the seconds that are left."""
+    taught = known["taught"].get("0", {"note": "", "seconds": 0.0})
+    return bool(known["failed"] or (taught["note"] and left > MORE * taught["seconds"]))

@@ -4,6 +4,7 @@ The learning rate rises at first and has fallen to zero at the last pass or at t
 whichever comes first, so a training that has little time is a short one and not half of a long one.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +17,7 @@ from helpers.data import Task, texts
 from helpers.finetune import WARM_UP, encode_examples, rounds, train_adapter, with_adapter
 from helpers.model import LanguageModel
 from helpers.teaching import LORA
-from own_data.classifiers import best_of, quality
+from own_data.classifiers import best_of, merit
 from own_data.clock import Clock
 from own_data.prompted import Asked, readings
 from own_data.reading import Round
@@ -42,15 +43,15 @@ def train(lm: LanguageModel, given: Round, clock: Clock, until: float) -> tuple[
     steps = train_adapter(tuned, plan, LORA.rate, level)
     weights = [weight for name, weight in tuned.model.named_parameters() if "lora_" in name]
     asked = Asked(tuned, task).measured()
-    best, best_quality, since, done, dev = None, (-1.0, 0.0), 0, 0, list(given.dev)
+    best, best_merit, since, done, dev = None, (-math.inf, 0.0), 0, 0, list(given.dev)
     while best is None or (since < PATIENCE and done < len(plan) and clock.now() < until):
         with in_bfloat16(tuned.model, rounds(lm)):
             done += _some_steps(steps, clock, until, f"fine-tuning, step {{}} of {len(plan)}", done)
         log_p = _look(asked, dev, clock, LOOK_SHARE * (until - began))
         dev = dev[: len(log_p)]
         since += 1
-        if quality(log_p, dev, task.labels) > best_quality:
-            best_quality, since = quality(log_p, dev, task.labels), 0
+        if merit(log_p, dev, task.labels) > best_merit:
+            best_merit, since = merit(log_p, dev, task.labels), 0
             best = [weight.detach().clone() for weight in weights], log_p, done
     kept, log_p, stop = best
     with torch.no_grad():

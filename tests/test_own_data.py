@@ -21,7 +21,7 @@ from own_data.clock import Clock
 from own_data.judging import judge
 from own_data.labels import Row
 from own_data.measuring import TITLES, WAYS
-from own_data.prompted import Asked, cutter, readings
+from own_data.prompted import Asked, choose_prompt, cutter, readings
 from own_data.reading import OwnData, shorten
 from own_data.record import Record
 from own_data.separated import separator_of
@@ -295,10 +295,31 @@ def test_the_end_of_a_label_counts(tiny, file):
 def test_calibration_gives_each_label_its_share_of_the_rows(tiny, file):
     own = read_own(file([*rows(each=12), *((f"{i} nails", "late") for i in range(24))]))
     task = own.task
-    log_p = np.log(np.tile([0.01, 0.99], (10, 1)))  # the same for every text
-    _, (_, calibrated) = readings(Asked(tiny, task, setting="x"), log_p, task)
     late = sum(e.label == "late" for e in task.train) / len(task.train)
-    assert np.exp(calibrated[:, task.labels.index("late")]) == pytest.approx(late)
+    chances = {}
+    for texts in (2, 1000):
+        log_p = np.log(np.tile([0.01, 0.99], (texts, 1)))  # the same for every text
+        (form, calibrated), (_, plain) = readings(Asked(tiny, task, setting="x"), log_p, task)
+        assert form.setting == "x, calibrated" and plain is log_p
+        chances[texts] = np.exp(calibrated[0, task.labels.index("late")])
+    assert chances[1000] == pytest.approx(late, abs=0.01)
+    assert late < chances[2] < 0.99  # two texts tell little
+
+
+def test_few_dev_rows_choose_by_how_surely_not_by_luck():
+    sure, lucky = np.log([[0.45, 0.55], [0.9, 0.1]]), np.log([[0.51, 0.49], [0.51, 0.49]])
+    assert classifiers.best_of([lucky, sure], many({"a": 2}), ("a", "b")) == 1
+    rows_asked, at_odds = many({"a": 20}), np.log(np.tile([[0.51, 0.49]], (20, 1)))
+    at_odds[0] = np.log([1e-9, 1 - 1e-9])
+    surely = np.log(np.tile([[0.49, 0.51]], (20, 1)))
+    assert classifiers.best_of([surely, at_odds], rows_asked, ("a", "b")) == 1
+
+
+def test_without_time_the_likeliest_prompt_is_taken_and_calibrated(tiny, mail):
+    chosen = choose_prompt(tiny, mail.round(0), True, Clock(0), -1.0)
+    assert chosen.setting == "the labels listed first, the 8 most similar examples, calibrated"
+    given = mail.round(0)
+    assert len(chosen.shown) == len(given.task.train) + len(given.dev)
 
 
 def test_the_rate_falls_to_nothing_by_the_last_step_or_the_end_of_the_time():
@@ -376,7 +397,7 @@ def test_undecided_says_what_would_decide(tmp_path):
     assert advice.way == "words" and advice.runner_up == "lora"
     told = " ".join(advice.reasons)
     assert re.search(r"the file holds only 40: label about [\d,]+ more rows", told)
-    assert "take the simpler of them: word counts" in told
+    assert "take the simplest that none is surely ahead of: word counts" in told
     fewer = judged._replace(answers={}, leads={})
     for name, answers in judged.answers.items():  # only a few of the rows have been asked
         fewer.answers[name] = type(answers)(*(part[:30] for part in answers))
@@ -391,6 +412,19 @@ def test_a_training_that_was_cut_short_is_no_verdict_on_fine_tuning(tmp_path):
     assert advice.choice == "Use word counts (TF-IDF), for now"
     assert "through the rows 0.5 times" in " ".join(advice.reasons)
     assert "--minutes 80" in " ".join(advice.reasons)
+
+
+def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.7, "lora": 0.72})
+    for name in judged.answers:
+        judged.answers[name].right[:21] = True
+    judged.answers["words"].right[0] = False
+    few = judged.answers["lora"]
+    judged.answers["lora"] = type(few)(*(part[:21] for part in few))
+    assert judging.lead(judged, "lora", "majority").gap.low <= 0
+    assert judging.lead(judged, "lora", "words").gap.mean > 0
+    advice = advise(judged, minutes=5)
+    assert "nothing is surely better" not in advice.choice and advice.way == "words"
 
 
 def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
@@ -631,14 +665,19 @@ def test_another_file_in_the_same_folder_is_refused(mail, file, tmp_path):
 
 
 def test_more_minutes_try_again_what_was_cut_short(mail, tmp_path):
-    record = Record(tmp_path, mail, "a model")
+    record, short = Record(tmp_path, mail, "a model"), "its time was over while it still improved"
     record.plan(60)
-    for name, note in (("words", ""), ("lora", "its time was over while it still improved")):
-        record.way(name)["taught"]["0"] = {"note": note}
-    record.plan(60)
-    assert set(record.ways) == {"words", "lora"}
-    record.plan(120)
-    assert set(Record(tmp_path, mail, "a model").ways) == {"words"}
+    record.seconds = 60.0
+    for name, note in (("words", ""), ("lora", short)):
+        record.way(name)["taught"]["0"] = {"note": note, "seconds": 20.0}
+    record.way("probe")["failed"] = "no time"
+    for seconds, kept_ways in (
+        (60, {"words", "lora", "probe"}),
+        (90, {"words", "lora"}),  # 30 s are left, not twice what the training had
+        (120, {"words"}),
+    ):
+        record.plan(seconds)
+        assert set(Record(tmp_path, mail, "a model").ways) == kept_ways
 
 
 @pytest.mark.usefixtures("model_loaded")
