@@ -26,46 +26,34 @@ Leads = Mapping[tuple[str, str], Interval]
 
 @cache
 def _gaps() -> dict[tuple[str, str], tuple[str, Part, np.ndarray]]:
-    """By the claim's id and task: what is measured, what it must reach, the numbers [draws, n]."""
-    tickets, verbs = stored("support_tickets"), stored("verbs")
-
-    def lead(rows: pd.DataFrame, prompt: str, shots: int) -> np.ndarray:
-        return paired(rows, "lora", prompt, shots=shots)
-
-    def more(rows: pd.DataFrame) -> np.ndarray:
-        many, few = (right(rows, way="lora", shots=n).astype(float) for n in (128, 32))
-        return many - few
-
-    margin, messages, tenses = Part("difference", MARGIN), "messages", "past tenses"
+    """By claim and task: what is measured, what it must reach, and the numbers [draws, items]."""
+    at_128, gain, growth = (
+        "fine-tuned on 128 examples minus untaught",
+        "fine-tuned on 128 minus on 32",
+        "lead of the weights: at 128 minus at 8",
+    )
+    margin, tickets, verbs = Part("difference", MARGIN), stored("support_tickets"), stored("verbs")
+    taught = right(tickets, way="lora", shots=128)
+    untaught = paired(tickets, "lora", "zero-shot", shots=128)
+    style = Part("at most", 0.25)
     return {
-        ("F2", messages): (
-            "fine-tuned on 128 examples minus untaught",
-            margin,
-            paired(tickets, "lora", "zero-shot", shots=128),
-        ),
-        ("F4", messages): (
-            "right after fine-tuning on 128 examples",
-            Part("threshold", 0.8),
-            right(tickets, way="lora", shots=128),
-        ),
-        ("F7", messages): ("fine-tuned on 128 minus on 32", margin, more(tickets)),
-        ("F7", tenses): ("fine-tuned on 128 minus on 32", margin, more(verbs)),
-        ("K2", messages): (
-            "lead of the weights: at 128 minus at 8",
-            margin,
-            lead(tickets, CALIBRATED, 128) - lead(tickets, CALIBRATED, 8),
-        ),
-        ("K2", tenses): (
-            "lead of the weights: at 128 minus at 8",
-            margin,
-            lead(verbs, "in-context", 128) - lead(verbs, "in-context", 8),
-        ),
-        ("C2", "doctors' letters"): (
-            "what training adds to the style",
-            Part("at most", 0.25),
-            _style_gained(),
-        ),
+        ("F2", "messages"): (at_128, margin, untaught),
+        ("F4", "messages"): ("right after fine-tuning", Part("threshold", 0.8), taught),
+        ("F7", "messages"): (gain, margin, _more(tickets)),
+        ("F7", "past tenses"): (gain, margin, _more(verbs)),
+        ("K2", "messages"): (growth, margin, _grown(tickets, CALIBRATED)),
+        ("K2", "past tenses"): (growth, margin, _grown(verbs, "in-context")),
+        ("C2", "doctors' letters"): ("what training adds to the style", style, _style_gained()),
     }
+
+
+def _more(rows: pd.DataFrame) -> np.ndarray:
+    many, few = (right(rows, way="lora", shots=n).astype(float) for n in (128, 32))
+    return many - few
+
+
+def _grown(rows: pd.DataFrame, prompt: str) -> np.ndarray:
+    return paired(rows, "lora", prompt, shots=128) - paired(rows, "lora", prompt, shots=8)
 
 
 def _style_gained() -> np.ndarray:
