@@ -89,14 +89,18 @@ def hardly_asked(judged: Judged) -> list[str]:
 
 
 def recommended(judged: Judged, order: list[str]) -> str | None:
-    """The simplest way that nobody is ahead of, surely or perhaps by `MARGIN`; or None."""
+    """The simplest way that nobody is ahead of, surely or perhaps by `MARGIN`; or None.
+
+    It is surely ahead of the most frequent label.
+    """
 
     def gaps(name: str) -> list[Interval]:
         return [lead(judged, other, name).gap for other in order if other != name]
 
-    if all(gap.high < 0 for gap in gaps(order[0])):
+    sure = [name for name in order if _found(judged, name)]
+    if order[0] in sure and all(gap.high < 0 for gap in gaps(order[0])):
         return order[0]
-    fine = [name for name in order if all(gap.low <= 0 and gap.high < MARGIN for gap in gaps(name))]
+    fine = [name for name in sure if all(gap.low <= 0 and gap.high < MARGIN for gap in gaps(name))]
     return min(fine, key=list(TITLES).index, default=None)
 
 
