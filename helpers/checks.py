@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from helpers import claims
+
 
 def tell(attempted: bool, problem: str | None, praise: str) -> None:
     """Print how an answer did: not attempted, a problem, or right."""
@@ -78,6 +80,7 @@ def built(build: Build, piece: Callable, lm: object = None) -> Callable:
         otherwise = made if isinstance(made, str) else "its numbers are not those of the check."
         problem = f"{next(wrong, otherwise)} The course's own piece is used."
     tell(True, problem, build.praise)
+    claims.keep("built.json", f"{getattr(piece, '__name__', '')}: {build.praise}", not problem)
     return build.own if problem else piece
 
 

@@ -26,12 +26,12 @@ def claims() -> pd.DataFrame:
 
 def record_prediction(question: str, guess: str) -> None:
     """Keep the learner's guess; a later guess for the same question replaces it."""
-    _record("predictions.json", question, guess)
+    keep("predictions.json", question, guess)
 
 
 def predictions() -> dict[str, str]:
     """All guesses so far, by question or claim id."""
-    return _records("predictions.json")
+    return kept("predictions.json")
 
 
 def record_verdict(claim: str, lesson: str, measured: str, verdict: str, why: str) -> None:
@@ -45,12 +45,12 @@ def record_verdict(claim: str, lesson: str, measured: str, verdict: str, why: st
     if verdict not in VERDICTS:
         raise DataError(f"A verdict is one of {', '.join(VERDICTS)}, not {verdict!r}.")
     row = {"claim": claim, "lesson": lesson, "measured": measured, "verdict": verdict, "why": why}
-    _record("verdicts.json", f"{claim} {lesson}", row)
+    keep("verdicts.json", f"{claim} {lesson}", row)
 
 
 def scoreboard(lesson: str | None = None) -> pd.DataFrame:
     """The verdicts recorded so far (of one `lesson`), in the order of the claims."""
-    table = pd.DataFrame(_records("verdicts.json").values(), columns=COLUMNS)
+    table = pd.DataFrame(kept("verdicts.json").values(), columns=COLUMNS)
     table = table[table["lesson"] == lesson] if lesson else table
     order = {claim: i for i, claim in enumerate(claims()["id"])}
     return table.sort_values("claim", key=lambda column: column.map(order)).reset_index(drop=True)
@@ -102,12 +102,14 @@ def lesson_number(lesson: str) -> str:
     return lesson.partition("_")[0].lstrip("0")
 
 
-def _folder() -> Path:
+def folder() -> Path:
+    """Where the learner's own records are kept."""
     return Path(os.environ.get("COURSE_RECORDS") or DATA / "learner")
 
 
-def _records(name: str) -> dict:
-    path = _folder() / name
+def kept(name: str) -> dict:
+    """One of the learner's own records, such as predictions.json; empty where there is none."""
+    path = folder() / name
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -116,7 +118,7 @@ def _records(name: str) -> dict:
         raise DataError(f"{path} is damaged: delete it and record again.") from error
 
 
-def _record(name: str, key: str, value: object) -> None:
-    records = json.dumps(_records(name) | {key: value}, indent=1, ensure_ascii=False)
-    remedy = ": set COURSE_RECORDS to a folder that can"
-    write_whole(_folder() / name, records, remedy)
+def keep(name: str, key: str, value: object) -> None:
+    """Add an entry to one of the learner's own records, in the place of an earlier one."""
+    records = json.dumps(kept(name) | {key: value}, indent=1, ensure_ascii=False)
+    write_whole(folder() / name, records, ": set COURSE_RECORDS to a folder that can")

@@ -65,7 +65,8 @@ def commit(question: str, numbers: range) -> Panel:
 
 
 def recall(question: str, measured: float) -> None:
-    """Print the number that was committed to, beside the measured one."""
+    """Print the number that was committed to, beside the measured one, and keep this."""
+    claims.keep("measured.json", question, float(measured))
     said = claims.predictions().get(question)
     before = f"You said {said}" if said else "You committed to no number"
     print(f"{before}; it was {measured:g}.")

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 
-from helpers import claims
-from helpers.plots import COLOURS, DASHED, STYLE, headline, looks, one_legend, show, side_by_side
+from helpers.plots import DASHED, STYLE, headline, looks, one_legend, show, side_by_side
 
 
 def growth(
@@ -72,39 +70,5 @@ def clouds(
             axis.set_title(name, fontsize=10)
         axes[0].set_ylabel(y)
         one_legend(figure, axes)
-        headline(figure, title)
-    show(figure, sentence)
-
-
-def verdicts(board: pd.DataFrame, title: str, sentence: str):
-    """The claims as cells, a row for each topic: `board` as `claims.board` gives it.
-
-    Colour, marker and hatch say the verdict; a star says that the learner predicted it. A claim
-    that no lesson has tested yet is grey.
-    """
-    drawn = zip((*COLOURS[:2], COLOURS[3]), "oDX", ("", "//", ".."), strict=True)
-    looks = dict(zip(claims.VERDICTS, drawn, strict=True))
-    topics = list(dict.fromkeys(board["topic"]))
-    with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axis = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
-        for y, topic in enumerate(topics):
-            for x, row in enumerate(board[board["topic"] == topic].itertuples()):
-                colour, marker, hatch = looks.get(row.verdict, ("#767676", "", ""))
-                cell = {"facecolor": "white", "edgecolor": colour, "linewidth": 2, "hatch": hatch}
-                axis.add_patch(plt.Rectangle((x - 0.44, y - 0.4), 0.88, 0.8, **cell))
-                axis.plot(x - 0.22, y, marker=marker, color=colour, markersize=11)
-                box = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-                name = f"{row.claim} ★" if row.hit else row.claim
-                axis.text(x + 0.14, y, name, va="center", ha="center", bbox=box)
-        for verdict, (colour, marker, _) in looks.items():
-            count = f"{verdict} ({(board['verdict'] == verdict).sum()})"
-            axis.plot([], [], marker=marker, color=colour, linestyle="", markersize=9, label=count)
-        axis.set_xlim(-0.6, 5.6)
-        axis.set_ylim(len(topics) - 0.4, -0.6)
-        axis.set_yticks(range(len(topics)), topics)
-        axis.set_xticks([])
-        axis.tick_params(length=0)
-        axis.spines[:].set_visible(False)
-        figure.legend(loc="outside lower center", ncols=3, fontsize=9)
         headline(figure, title)
     show(figure, sentence)

@@ -1,260 +1,435 @@
-"""Lesson 10: which way for which job. Six answers about a job give a choice, and reasons for it.
+"""Lesson 10: the rule of a verdict, what would decide, the choice of a way, looking too often."""
 
-What was measured is read from the stored results by `measured`; `decide` only compares with it.
-"""
-
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from html import escape
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from helpers import checks, claims
-from helpers.compare import Interval, ahead, difference, interval, right, stored, where
-from helpers.cost import break_even
-from helpers.data import DataError
+from helpers.compare import Interval, interval, paired, right, stored
 from helpers.widgets import Panel, explorer
-from lessons import styles
-from lessons.contest import crossing
+from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED, WIDTH, Part
 
-CHOICES = ("prompt", "kept prompt", "fine-tune", "both", "TF-IDF first")
-MISSING = ("the job only", "a skill", "a fact or a code", "a style", "a code and a style")
-LEAD = 0.1  # a smaller lead in right answers is left to the cost to decide
-LESSONS = {  # where the lead of weights or prompt was measured, and on what
-    "the job only": ("03_same_examples_two_ways", "past tenses, 32 examples"),
-    "a skill": ("03_same_examples_two_ways", "messages with a shop's own topics, 32 examples"),
-    "a fact or a code": ("05_memory_and_updates", "invented facts, asked as they were told"),
-    "a style": ("07_four_use_cases", "a writer's tone, 8 messages"),
-    "a code and a style": ("08_better_together", "a clinic's codes in a doctor's style"),
-}
+MARGIN = 0.1  # a smaller lead in right answers matters to nobody here
+OUTCOMES = {SUPPORTED: 1, UNDECIDED: 0, CONTRADICTED: -1}
+CALIBRATED, NEAREST = "in-context, calibrated", "in-context, nearest"
+
+Leads = Mapping[tuple[str, str], Interval]
 
 
-class Job(NamedTuple):
-    """The six answers about a job."""
-
-    examples: int  # labelled ones in hand
-    days: float  # until the task or the facts change
-    per_day: float  # queries
-    tokens: int  # of an example
-    own: bool  # the weights are yours, as for working offline
-    missing: str  # one of `MISSING`: what the model lacks
+# Real numbers to decide
 
 
-class Measured(NamedTuple):
-    """What the lessons measured.
-
-    `leads` are weights minus prompt in the share of right answers; of "a code and a style", both
-    together minus the prompt alone. `kept` and `anew` are the queries from
-    which weights cost less than a prompt kept or read anew, `cache` those from which keeping costs
-    less than reading anew. `counting` is the number of examples from which TF-IDF passes weights,
-    `least` the fewest examples in any training, `room` the tokens that a prompt holds.
-    """
-
-    leads: dict[str, Interval]
-    kept: float
-    anew: float
-    cache: float
-    counting: float
-    least: int
-    room: int
-
-
-class Reason(NamedTuple):
-    """A sentence with its number, and the lesson that measured it."""
-
-    text: str
-    lesson: str  # its file's name
-
-
-class Decision(NamedTuple):
-    """One of `CHOICES`, and why: what decided comes first."""
-
-    choice: str
-    reasons: list[Reason]
-
-
-def decide(job: Job, known: Measured) -> Decision:
-    """Choose a way for a job: accuracy first, and cost where accuracy leaves it open.
-
-    Raises `DataError` for an answer that is none of `MISSING`.
-    """
-    if job.missing not in MISSING:
-        raise DataError(f"What is missing is one of {', '.join(MISSING)}, not {job.missing!r}.")
-    fits = job.examples * job.tokens <= known.room
-    queries = job.per_day * job.days
-    shown = "kept prompt" if fits and queries > known.cache else "prompt"
-    surely = ahead(known.leads[job.missing], LEAD)
-    accuracy, room, cost = _accuracy(job, known), _room(job, known, fits), _cost(queries, known)
-    if job.missing == "a skill" and job.examples >= known.counting:
-        return Decision("TF-IDF first", [_counting(job, known), accuracy, cost])
-    if not job.own:
-        return Decision(shown, [_OWN, accuracy, room])
-    if job.examples < known.least:
-        return Decision(shown, [_FEW, accuracy, cost])
-    if surely == "weights":
-        choice = "both" if job.missing == "a code and a style" else "fine-tune"
-        return Decision(choice, [accuracy, room, cost, _OFFLINE])
-    if surely == "prompt":
-        return Decision(shown, [accuracy, room, cost])
-    cheaper = queries > (known.kept if fits else known.anew)
-    return Decision("fine-tune" if cheaper else shown, [cost, accuracy, room])
-
-
-def measured() -> Measured:
-    """The thresholds and leads, from the stored results of the lessons."""
-    tickets, writers, letters, facts = map(
-        stored, ("support_tickets", "writers", "clinic", "facts")
+@cache
+def _gaps() -> dict[tuple[str, str], tuple[str, Part, np.ndarray]]:
+    """By claim and task: what is measured, what it must reach, and the numbers [draws, items]."""
+    at_128, gain, growth = (
+        "fine-tuned on 128 examples minus untaught",
+        "fine-tuned on 128 minus on 32",
+        "lead of the weights: at 128 minus at 8",
     )
-    asked = {"asked": "forward", "measure": "choice"}
-    known = [right(facts, way=way, **asked) for way in ("weights", "prompt")]
-    tuned = writers["draw"].isin(writers.query("way == 'weights' and earlier == 8")["draw"])
-    tone = [styles.texts_right(writers[tuned], way=way, earlier=8) for way in ("weights", "prompt")]
-    ways = ("many styles, shown", "untaught")
-    both = [right(letters, measure="both", way=way, prompt="demonstrations") for way in ways]
-    verbs = difference(stored("verbs"), "lora", "in-context", shots=32)
-    labels = difference(tickets, "lora", "in-context, calibrated", shots=32)
-    leads = {"the job only": Interval(*verbs[:3]), "a skill": Interval(*labels[:3])}
-    pairs = zip(MISSING[2:], (known, tone, both), strict=True)
-    leads |= {name: interval(weights * 1.0 - prompt) for name, (weights, prompt) in pairs}
-    return Measured(
-        leads,
-        **_thresholds(stored("costs")),
-        counting=crossing(tickets, "TF-IDF", "lora").mean,
-        least=int(tickets.query("shots > 0")["shots"].min()),
-        room=int(stored("length")["tokens"].max()),
+    margin, tickets, verbs = Part("difference", MARGIN), stored("support_tickets"), stored("verbs")
+    taught = right(tickets, way="lora", shots=128)
+    untaught = paired(tickets, "lora", "zero-shot", shots=128)
+    style = Part("at most", 0.25)
+    return {
+        ("F2", "messages"): (at_128, margin, untaught),
+        ("F4", "messages"): ("right after fine-tuning", Part("threshold", 0.8), taught),
+        ("F7", "messages"): (gain, margin, _more(tickets)),
+        ("F7", "past tenses"): (gain, margin, _more(verbs)),
+        ("K2", "messages"): (growth, margin, _grown(tickets, CALIBRATED)),
+        ("K2", "past tenses"): (growth, margin, _grown(verbs, "in-context")),
+        ("C2", "doctors' letters"): ("what training adds to the style", style, _style_gained()),
+    }
+
+
+def _more(rows: pd.DataFrame) -> np.ndarray:
+    many, few = (right(rows, way="lora", shots=n).astype(float) for n in (128, 32))
+    return many - few
+
+
+def _grown(rows: pd.DataFrame, prompt: str) -> np.ndarray:
+    return paired(rows, "lora", prompt, shots=128) - paired(rows, "lora", prompt, shots=8)
+
+
+def _style_gained() -> np.ndarray:
+    """Letters in the doctor's style after training minus before it, both shown demonstrations."""
+    shown = {"measure": "style", "prompt": "demonstrations"}
+    trained, untaught = (
+        right(stored("clinic"), way=way, **shown).astype(float)
+        for way in ("many styles, shown", "untaught")
     )
+    return trained - untaught
 
 
-def seconds_until_right(costs: pd.DataFrame, way: str, shots: int) -> np.ndarray:
-    """Processor seconds from the examples in hand to the first right answer, [draws]."""
-    rows = where(costs, way=way, shots=shots).sort_values(["draw", "query"])
-    done = rows.groupby("draw")["right"].transform(lambda right: right.eq("1").cumsum().shift())
-    until = rows[done.fillna(0) == 0]
-    return until.groupby("draw")["processor_seconds"].sum().to_numpy()
-
-
-def _thresholds(costs: pd.DataFrame) -> dict[str, float]:
-    """Queries from which one way has cost less in all than another, in mean processor seconds.
-
-    A merged adapter is asked as the untaught model is, because it has the same shape.
-    """
-    by_way = costs[costs["shots"] == 8].assign(teaching=lambda rows: rows["query"] == 0)
-
-    def threshold(a: str, b: str) -> float:
-        sides = [by_way[by_way["way"] == way] for way in (a, b)]
-        if a == "weights":  # merged: taught as weights, asked as zero-shot
-            untaught = by_way[(by_way["way"] == "zero-shot") & ~by_way["teaching"]]
-            sides[0] = pd.concat([sides[0][sides[0]["teaching"]], untaught])
-        both = sides[0].merge(sides[1], on=["draw", "query"])
-        units = ["processor_seconds_x", "processor_seconds_y"]
-        once = both[both["query"] == 0].set_index("draw")[units].mean()
-        each = both[both["query"] > 0].groupby("draw")[units].mean().mean()
-        return break_even(once.iloc[0], each.iloc[0], once.iloc[1], each.iloc[1])
-
-    kept, anew = "prompt, kept", "prompt, read anew"
-    pairs = {"kept": ("weights", kept), "anew": ("weights", anew), "cache": (kept, anew)}
-    return {name: threshold(*pair) for name, pair in pairs.items()}
-
-
-_OWN = Reason("Weights that are not yours cannot be trained.", "02_fine_tuning")
-_FEW = Reason("No training here had so few examples: show them.", "03_same_examples_two_ways")
-_OFFLINE = Reason("The adapter is a file: it works offline, in a new process.", "02_fine_tuning")
-
-
-def _accuracy(job: Job, known: Measured) -> Reason:
-    lesson, what = LESSONS[job.missing]
-    who = "Both together" if job.missing == "a code and a style" else "Weights"
-    return Reason(
-        f"{who} minus prompt, share right: {known.leads[job.missing]:+.2f}, measured on {what}.",
-        lesson,
-    )
-
-
-def _room(job: Job, known: Measured, fits: bool) -> Reason:
-    size = f"{job.examples:,} examples of {job.tokens:,} tokens"
-    much = "fit into a prompt" if fits else "do not fit into a prompt, only the nearest few"
-    return Reason(f"{size} {much} (room: {known.room:,} tokens).", "06_when_prompts_mislead")
-
-
-def _cost(queries: float, known: Measured) -> Reason:
-    text = f"{queries:,.0f} queries until it changes; weights cost less than a prompt read anew "
-    text += f"from {known.anew:,.0f} on, than a kept one from {known.kept:,.0f}."
-    return Reason(text, "04_speed_and_cost")
-
-
-def _counting(job: Job, known: Measured) -> Reason:
-    text = f"With {job.examples:,} examples, measure word counts first: they passed the weights "
-    return Reason(f"{text}at about {known.counting:,.0f}.", "03_same_examples_two_ways")
-
-
-# Explorer and checks
-
-
-def decision_explorer(known: Measured) -> Panel:
-    """Answer six questions about a job; see a choice, its reasons and the lessons behind them."""
-
-    def show(**answers: object) -> str:
-        choice, reasons = decide(Job(*answers.values()), known)
-        listed = "".join(
-            f"<li>{escape(reason.text)} (<a href='{reason.lesson}.ipynb'>lesson "
-            f"{int(reason.lesson[:2])}</a>)</li>"
-            for reason in reasons
+def contrasts(draws: int = 10) -> list[tuple[str, Interval, float, float, bool]]:
+    """What is measured, its number from some draws, the bound, the edge, whether "at most" it."""
+    text = dict(claims.claims()[["id", "claim"]].to_numpy())
+    return [
+        (
+            f"{claim} {text[claim]}\n  {task}: {what}",
+            interval(gap[:draws]),
+            part.bound,
+            part.null,
+            part.kind == "at most",
         )
-        return f"<p><b>{escape(choice)}</b></p><ol>{listed}</ol>"
+        for (claim, task), (what, part, gap) in _gaps().items()
+    ]
+
+
+@cache
+def _cases() -> list[tuple[Interval, float, float, bool, int]]:
+    """Numbers with what they are held against: of all draws, of one, and turned to "at most"."""
+    cases = [(*row[1:], draws) for draws in (10, 3, 1) for row in contrasts(draws)]
+    turned = [(number, 0.1, 0.1, True, draws) for number, *_, draws in cases]
+    return [*cases, *turned]
+
+
+def _part(bound: float, edge: float, at_most: bool) -> Part:
+    kind = "at most" if at_most else "difference" if edge == 0 else "threshold"
+    return Part(kind, bound)
+
+
+# Build 1: the verdict of one number
+
+
+def verdict(number: Interval, bound: float, edge: float, at_most: bool = False) -> str:
+    """Whether a number is at least (or at most) a bound: supported, contradicted or undecided."""
+    if at_most:
+        return verdict(-number, -bound, -edge)
+    supported = number.mean >= bound and number.low > edge
+    contradicted = number.high < bound
+    return SUPPORTED if supported else CONTRADICTED if contradicted else UNDECIDED
+
+
+def _misjudged(
+    number: Interval,
+    bound: float,
+    edge: float,
+    at_most: bool = False,
+    *,
+    yes: Callable = lambda n, bound, edge: n.mean >= bound and n.low > edge,
+    no: Callable = lambda n, bound, edge: n.high < bound,
+    turned: Callable = lambda *all_three: tuple(-each for each in all_three),
+) -> str:
+    """A verdict with a part of its rule replaced."""
+    if at_most:
+        number, bound, edge = turned(number, bound, edge)
+    supported, contradicted = yes(number, bound, edge), no(number, bound, edge)
+    return SUPPORTED if supported else CONTRADICTED if contradicted else UNDECIDED
+
+
+VERDICT = checks.Build(
+    own=verdict,
+    trial=lambda piece, _: [OUTCOMES.get(piece(*case[:4]), 9) for case in _cases()],
+    truth=lambda _: [OUTCOMES[_part(*case[1:4]).outcome(case[0])] for case in _cases()],
+    praise="your verdicts on 42 numbers, from one draw to ten, are those of the course's own rule.",
+    mistakes={
+        "a wide interval is no pass: all of it has to lie above the edge.": partial(
+            _misjudged, yes=lambda n, bound, edge: n.mean >= bound
+        ),
+        "the mean alone decides nothing; ask where the ends of the interval lie.": partial(
+            _misjudged,
+            yes=lambda n, bound, edge: n.mean >= bound,
+            no=lambda n, bound, edge: n.mean < bound,
+        ),
+        "that reads undecided as contradicted: all of the interval must lie below the bound.": (
+            partial(_misjudged, no=lambda n, bound, edge: True)
+        ),
+        '"at most" is turned the wrong way: number, bound and edge each get a minus.': partial(
+            _misjudged, turned=lambda n, bound, edge: (n, bound, edge)
+        ),
+        'for "at most" the bound and the edge turn over as well as the number.': partial(
+            _misjudged, turned=lambda n, bound, edge: (-n, bound, edge)
+        ),
+        "that asks too much: the mean has to reach the bound, the lower end only the edge.": (
+            partial(_misjudged, yes=lambda n, bound, edge: n.low > bound)
+        ),
+    },
+)
+
+
+# Build 2: how many draws would decide
+
+
+def draws_needed(number: Interval, draws: int, bound: float, edge: float) -> float:
+    """With how many draws an interval about the same mean would decide."""
+    missed = edge if number.mean >= bound else bound
+    gap = abs(number.mean - missed)
+    half = (number.high - number.low) / 2
+    return math.ceil(draws * (half / gap) ** 2) if gap else math.inf
+
+
+def _miscounted(
+    number: Interval,
+    draws: int,
+    bound: float,
+    edge: float,
+    *,
+    more: Callable[[float], float] = lambda ratio: ratio**2,
+    wrong_edge: bool = False,
+    never: float = math.inf,
+) -> float:
+    """Draws needed, with a part of the reckoning replaced; `more` is how many times as many."""
+    reaches = (number.mean >= bound) != wrong_edge
+    gap = abs(number.mean - (edge if reaches else bound))
+    half = (number.high - number.low) / 2
+    return math.ceil(draws * more(half / gap)) if gap else never
+
+
+def _open_cases() -> list[tuple[Interval, int, float, float]]:
+    """The numbers of which something is at least claimed, and one whose mean lies on its edge."""
+    cases = [(n, draws, bound, edge) for n, bound, edge, most, draws in _cases() if not most]
+    number, draws, *_ = cases[0]
+    return [*cases, (number, draws, number.mean, number.mean)]
+
+
+DRAWS = checks.Build(
+    own=draws_needed,
+    trial=lambda piece, _: [piece(*case) for case in _open_cases()],
+    truth=lambda _: [
+        _part(bound, edge, False).draws_needed(number, draws)
+        for number, draws, bound, edge in _open_cases()
+    ],
+    praise="so many draws does the course's own rule ask for, too.",
+    mistakes={
+        "an interval shrinks with the square root of the draws: square the ratio.": partial(
+            _miscounted, more=lambda ratio: ratio
+        ),
+        "that is the gap to the wrong edge: one that reaches the bound still has to leave the "
+        "edge behind.": partial(_miscounted, wrong_edge=True),
+        "on the edge no number of draws decides: that is math.inf, not zero.": partial(
+            _miscounted, never=0.0
+        ),
+        "the interval reaches from the mean to one end only: take half of its width.": partial(
+            _miscounted, more=lambda ratio: (2 * ratio) ** 2
+        ),
+    },
+)
+
+
+# Build 3: which way
+
+
+def choose(ways: Sequence[str], leads: Leads, margin: float = MARGIN) -> str | None:
+    """The cheapest way that no other is surely ahead of, nor perhaps by the margin; or None."""
+    for way in ways:
+        rivals = [leads[other, way] for other in ways if other != way]
+        surely = max(lead.low for lead in rivals)
+        perhaps = max(lead.high for lead in rivals)
+        if surely <= 0 and perhaps < margin:
+            return way
+    return None
+
+
+@cache
+def comparisons() -> list[tuple[tuple[str, ...], Leads]]:
+    """Ways, the cheapest first, with their leads: in all draws, in one, and as if asked more."""
+    tickets, verbs = stored("support_tickets"), stored("verbs")
+    found = []
+    for rows, ways in (
+        (tickets, ("TF-IDF", CALIBRATED, "lora")),
+        (verbs, ("in-context", NEAREST, "lora")),
+    ):
+        for shots in (8, 32, 128):
+            for draws in (10, 1):
+                pairs = [(a, b) for a in ways for b in ways if a < b]
+                gaps = {pair: paired(rows, *pair, shots=shots)[:draws] for pair in pairs}
+                leads = {pair: interval(gap) for pair, gap in gaps.items()}
+                found += [(ways, _both_ways(leads, narrower)) for narrower in (0.3, 1, 20)]
+    close = Interval(0.05, 0.01, 0.09)  # surely ahead, surely by less than the margin
+    for a, b, c in (found[0][0], found[-1][0]):
+        far = dict.fromkeys(((a, c), (b, c)), Interval(0.3, 0.2, 0.4))
+        found.append(((a, b, c), _both_ways({(b, a): close} | far, 1)))
+    return found
+
+
+def _both_ways(leads: Leads, narrower: float) -> dict[tuple[str, str], Interval]:
+    """Each lead and its reverse, with intervals so many times narrower."""
+    near = {
+        pair: Interval(mean, *(mean + (end - mean) / narrower for end in ends))
+        for pair, (mean, *ends) in leads.items()
+    }
+    return near | {(b, a): -lead for (a, b), lead in near.items()}
+
+
+def _chosen(piece: Callable, _: object) -> list[int]:
+    said = [(ways, piece(ways, leads)) for ways, leads in comparisons()]
+    return [ways.index(way) if way in ways else -1 for ways, way in said]
+
+
+def _advised(_: object) -> list[int]:
+    """The same from whole tables of lower and upper ends, a row for each way and its rivals."""
+    places = []
+    for ways, leads in comparisons():
+        low, high = (
+            np.array([[leads[b, a][end] if a != b else -1.0 for b in ways] for a in ways])
+            for end in (1, 2)
+        )
+        fine = (low <= 0).all(1) & (high < MARGIN).all(1)
+        places.append(int(fine.argmax()) if fine.any() else -1)
+    return places
+
+
+def _mischosen(
+    ways: Sequence[str], leads: Leads, margin: float = MARGIN, *, fine: Callable
+) -> str | None:
+    """The first way whose rivals' leads are fine by a faulty rule."""
+    for way in ways:
+        if fine([leads[other, way] for other in ways if other != way], margin):
+            return way
+    return None
+
+
+def _right_rule(rivals: Sequence[Interval], margin: float) -> bool:
+    return max(lead.low for lead in rivals) <= 0 and max(lead.high for lead in rivals) < margin
+
+
+def _best_where_open(ways: Sequence[str], leads: Leads, margin: float = MARGIN) -> str:
+    on_average = partial(_mischosen, fine=lambda rivals, m: max(lead.mean for lead in rivals) <= 0)
+    return choose(ways, leads, margin) or on_average(ways, leads)
+
+
+CHOICE = checks.Build(
+    own=choose,
+    trial=_chosen,
+    truth=_advised,
+    praise="the course's comparison of your own data chooses by the same rule.",
+    mistakes={
+        "the highest mean alone chooses nothing: a rival may still be better.": partial(
+            _mischosen, fine=lambda rivals, m: max(lead.mean for lead in rivals) <= 0
+        ),
+        "not surely behind is not enough: a wide interval would pass. No rival may be ahead by "
+        "the margin either.": partial(
+            _mischosen, fine=lambda rivals, m: max(lead.low for lead in rivals) <= 0
+        ),
+        "a rival that is surely ahead by less than the margin is ahead all the same.": partial(
+            _mischosen, fine=lambda rivals, m: max(lead.high for lead in rivals) < m
+        ),
+        "that waits for a way that surely beats all; a cheaper one that is as good will do.": (
+            partial(_mischosen, fine=lambda rivals, m: max(lead.high for lead in rivals) < 0)
+        ),
+        "ask every rival, not only one of them: take the largest lead.": partial(
+            _mischosen,
+            fine=lambda rivals, m: (
+                min(lead.low for lead in rivals) <= 0 and min(lead.high for lead in rivals) < m
+            ),
+        ),
+        "where no way is fine, it is undecided: return None, not the best so far.": (
+            _best_where_open
+        ),
+    },
+)
+
+
+def verdict_explorer() -> Panel:
+    """Move a number and its interval; see the verdict, and what would decide."""
+
+    def show(more_right_of_100: int, plus_or_minus: int) -> str:
+        mean, half = more_right_of_100 / 100, plus_or_minus / 100
+        number, part = Interval(mean, mean - half, mean + half), Part("difference", MARGIN)
+        outcome = part.outcome(number)
+        needed = part.draws_needed(number, 10) if outcome == UNDECIDED else 0
+        more = f" It would take {needed:,.0f} draws, not 10." if needed else ""
+        return f"<p>{number:+.2f}, at least {MARGIN:g}: <b>{escape(outcome)}</b>.{more}</p>"
 
     return explorer(
         show,
-        "An explorer of decisions, in a live notebook.",
-        labelled_examples_in_hand=(64, 0, 10**6),
-        days_until_the_task_or_the_facts_change=(30.0, 0.0, 36500.0),
-        queries_a_day=(200.0, 0.0, 1e9),
-        tokens_of_an_example=(40, 1, 10**6),
-        the_weights_are_mine_or_it_must_work_offline=True,
-        what_the_model_lacks=list(MISSING),
+        "An explorer of verdicts on ten draws, in a live notebook.",
+        more_right_of_100=(7, range(-10, 31)),
+        plus_or_minus=(12, range(1, 31)),
     )
 
 
-def check_interval_rule(rule: Callable[[float, float], str] | None) -> None:
-    """Check a rule that chooses from the 95 % interval of weights minus prompt."""
-    problem = None
-    if rule is not None and not callable(rule):
-        problem = "a rule is a function of the interval's two ends."
-    elif rule is not None:
-        cases = {(0.02, 0.3): "weights", (-0.4, -0.1): "prompt", (-0.1, 0.3): "open"}
-        cases |= {(-0.3, 0.1): "open", (0.2, 0.25): "weights", (-0.02, -0.01): "prompt"}
-        wrong = ((case, rule(*case), truth) for case, truth in cases.items())
-        first = next((answer for answer in wrong if answer[1] != answer[2]), None)
-        problem = _rule_problem(*first) if first else None
-    checks.tell(rule is not None, problem, "it decides only where the interval leaves 0 out.")
+KINDS = {"lora": "weights", "prompt": "prompt", "zero-shot": "prompt"}  # the others: baseline
 
 
-def _rule_problem(case: tuple[float, float], said: object, truth: str) -> str:
-    says = f"from {case[0]:+.2f} to {case[1]:+.2f} it says {said!r}, but should say {truth!r}"
-    if truth == "open":
-        return f"{says}: 0 lies between, so neither is surely ahead."
-    if said == "open":
-        return f"{says}: the whole interval lies on one side of 0."
-    return f"{says}: the difference is weights minus prompt."
+def by_kind(shares: Mapping[str, Interval], titles: Mapping[str, str]) -> dict[str, dict]:
+    """What each way got right, for a figure in the course's colours: a line for each kind."""
+    nothing = Interval(*[math.nan] * 3)
+    return {
+        kind: {
+            titles[way]: share if KINDS.get(way, "baseline") == kind else nothing
+            for way, share in shares.items()
+        }
+        for kind in ("baseline", "prompt", "weights")
+    }
 
 
-def check_paying_queries(known: Measured, days: float, per_day: float | None) -> None:
-    """Check how many queries a day pay a training off in `days`, a kept prompt being there."""
-    truth = known.kept / days
-    checks.judge(
-        per_day,
+# Exercises
+
+
+def check_questions(lead: Interval, questions: int, margin: float, answer: float) -> None:
+    """Check how many questions would show a true lead of the learner's own margin."""
+    if margin is None or answer is None:
+        return checks.tell(False, None, "")
+    half = (lead.high - lead.low) / 2
+    truth = math.ceil(questions * (half / margin) ** 2)
+    return checks.judge(
+        answer,
         truth,
-        f"about {truth:,.0f} queries a day.",
-        "{answer:,.1f} a day is not where the training is paid.",
+        f"with about {truth:,} questions a lead of {margin:g} would leave 0 out.",
+        "{answer:,.0f} questions would not do, or are more than it takes.",
         {
-            "that is for a prompt read anew; use known.kept.": known.anew / days,
-            "that is how many it takes in all; divide by the days.": known.kept,
-            "divide by the days, for the longer nothing changes the fewer pay.": known.kept * days,
+            "the interval shrinks with the square root: square the ratio.": questions
+            * half
+            / margin,
+            "take half of the width: from the mean to one end.": 4 * truth,
+            "turn the ratio over: a smaller margin takes more questions.": questions
+            * (margin / half) ** 2,
         },
-        within=0.0,
+        within=1.0,
         relative=0.02,
     )
+
+
+LOOKS = np.arange(20, 201, 20)  # after so many questions somebody looks
+FALSE, ASKED = 0.05, 100  # false alarms allowed, and the line to beat: 200 questions without looks
+
+
+def looks(rule: Callable[[Interval, int], bool], times: int = 500, seed: int = 0) -> list[float]:
+    """The share of false alarms where no way leads, and the questions asked where one does.
+
+    Questions are drawn from real ones: word counts minus the calibrated prompt, 128 messages
+    taught. Where no way leads, which of the two was right is left to a coin.
+    """
+    rng = np.random.default_rng(seed)
+    pool = paired(stored("support_tickets"), "TF-IDF", CALIBRATED, shots=128).ravel()
+    ahead, fair = rng.choice(pool, (2, times, LOOKS[-1]))
+    fair = fair * rng.choice([-1, 1], fair.shape)
+    alarms = [at is not None for at in _stops(fair, rule)]
+    asked = [LOOKS[-1] if at is None else at for at in _stops(ahead, rule)]
+    return [float(np.mean(alarms)), float(np.mean(asked))]
+
+
+def _stops(gaps: np.ndarray, rule: Callable) -> Iterator[int | None]:
+    """After how many questions a rule stops, in each row; None where it never does."""
+    means, squares = (numbers.cumsum(1)[:, LOOKS - 1] / LOOKS for numbers in (gaps, gaps**2))
+    halves = WIDTH / 2 * np.sqrt((squares - means**2) / (LOOKS - 1))
+    for row in zip(means, halves, strict=True):
+        seen = zip(*row, LOOKS.tolist(), strict=True)
+        yield next((n for m, h, n in seen if rule(Interval(m, m - h, m + h), n)), None)
+
+
+def check_stopping(rule: Callable[[Interval, int], bool] | None) -> None:
+    """Check that a stopping rule rarely cries wolf and still asks less than all questions."""
+    try:
+        if rule is None or rule(Interval(0.5, 0.4, 0.6), 100) is None:
+            return checks.tell(False, None, "")
+        alarms, asked = looks(rule, 2000, seed=1)
+    except Exception as error:  # whatever a learner's rule does, the lesson goes on
+        return checks.tell(True, f"it stops with {type(error).__name__}: {error}.", "")
+    told = f"{alarms:.1%} false alarms, {asked:.0f} questions on average"
+    problem = None
+    if alarms > FALSE:
+        problem = f"{told}: at most {FALSE:.0%} may be false. Ask for more certainty at each look."
+    elif asked >= ASKED:
+        problem = f"{told}: fewer than {ASKED} will do. Stop earlier where the lead is large."
+    return checks.tell(True, problem, f"{told}; without looking it takes 200.")
 
 
 # The scoreboard
@@ -266,10 +441,8 @@ def board_table(board: pd.DataFrame, caption: str = "") -> Styler:
         {
             "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in board.itertuples()],
             "verdict": [f"{claims.MARKS.get(v, '')} {escape(v)}" for v in board["verdict"]],
-            "measured": board["measured"].map(escape),
             "why": board["why"].map(escape),
             "lesson": [" ".join(map(_link, lessons)) for lessons in board["lessons"]],
-            "from": board["whose"],
             "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
         }
     )

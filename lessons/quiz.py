@@ -1,12 +1,14 @@
 """Three questions at the end of a lesson, each option with why it is right or wrong.
 
-The questions stand in `data/quizzes.jsonl`. Nothing is counted and nothing is sent anywhere.
+The questions stand in `data/quizzes.jsonl`. What was chosen last is kept on this machine, for the
+page of lesson 10; nothing is counted and nothing is sent anywhere.
 """
 
 from html import escape
 
 import ipywidgets as w
 
+from helpers import claims
 from helpers.data import load_rows
 from helpers.widgets import Panel
 
@@ -30,6 +32,7 @@ def _parts(row: dict) -> list[w.Widget]:
 
     def tell(change) -> None:
         option = options[change["new"]]
+        claims.keep("answers.json", row["question"], change["new"])
         mark = "Right." if option["right"] else "No."
         answer.value = f"<p><b>{mark}</b> {escape(option['why'])}</p>"
 

@@ -28,15 +28,15 @@ def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
 
 
-MEASURED = l10_decision.Measured({}, kept=3000, anew=60, cache=1, counting=190, least=8, room=8000)
+LEAD = compare.Interval(0.1, -0.1, 0.3)
 
 
-def by_rule(low, high):
-    return "weights" if low > 0 else "prompt" if high < 0 else "open"
+def cautious(number, asked):
+    return abs(number.mean) > 0.7 * (number.high - number.low)
 
 
-def by_middle(low, high):
-    return "weights" if low + high > 0 else "prompt"
+def hasty(number, asked):
+    return number.low > 0 or number.high < 0
 
 
 CHECKS = {
@@ -68,23 +68,21 @@ CHECKS = {
         (l07_uses.stops, "Not yet: it stops 0 of 18"),
         (lambda reply: True, "Not yet: it stops 18 of 18 replies that must not be sent, 60 of"),
     ],
-    partial(l10_decision.check_interval_rule): [
-        (by_rule, "Right: "),
-        ("weights", "Not yet: a rule is a function"),
-        (by_middle, "Not yet: from -0.10 to +0.30"),
-        (lambda low, high: by_rule(-high, -low), "Not yet: from +0.02 to +0.30 it says 'prompt'"),
-        (lambda low, high: "open", "Not yet: from +0.02 to +0.30 it says 'open'"),
-        (lambda low, high: by_rule(low - 0.1, high + 0.1), "Not yet: from +0.02 to +0.30 it says"),
-        (lambda low, high: None, "Not yet: from +0.02 to +0.30 it says None"),
-    ],
-    partial(l10_decision.check_paying_queries, MEASURED, 30): [
-        (100, "Right: about 100 queries a day"),
-        (99.2, "Right: "),
-        (2, "Not yet: that is for a prompt read anew"),
-        (3000, "Not yet: that is how many it takes in all"),
-        (90_000, "Not yet: divide by the days"),
-        (97, "Not yet: 97.0 a day is not where"),
+    partial(l10_decision.check_questions, LEAD, 54, 0.05): [
+        (864, "Right: with about 864 questions"),
+        (216, "Not yet: the interval shrinks with the square root"),
+        (3456, "Not yet: take half of the width"),
+        (3.375, "Not yet: turn the ratio over"),
+        (500, "Not yet: 500 questions would not do"),
         (math.nan, "Not yet: "),
+    ],
+    partial(l10_decision.check_stopping): [
+        (cautious, "Right: "),
+        (hasty, "Not yet: "),
+        (lambda number, asked: asked > 180 and hasty(number, asked), "Not yet: "),
+        (lambda number, asked: False, "Not yet: 0.0% false alarms, 200 questions"),
+        (lambda number, asked: number.middle, "Not yet: it stops with AttributeError"),
+        ("at once", "Not yet: it stops with TypeError"),
     ],
     partial(
         checks.judge,

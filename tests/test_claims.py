@@ -105,10 +105,10 @@ def test_predictions_are_compared_with_the_verdicts(learner, stored):
 def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, stored):
     holds, _, no = claims.VERDICTS
     stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", no))
-    claims.record_verdict("F1", "02_c", "a <b> & c: 1", holds, "x < y")
+    claims.record_verdict("F1", "02_c", "1", holds, "a <b> & c: x < y")
     claims.record_prediction("I4", holds)
     page = l10_decision.board_table(claims.board()).to_html()
     assert '<a href="01_a.ipynb">1</a> <a href="05_b.ipynb">5</a>' in page
-    assert "a &lt;b&gt; &amp; c: 1" in page and "x &lt; y" in page
+    assert "a &lt;b&gt; &amp; c: x &lt; y" in page
     assert f"✓ {holds}" in page and f"✗ {no}" in page and f"{holds}: wrong" in page
     assert l10_decision.board_table(claims.board()).to_html() == page

@@ -212,26 +212,12 @@ def test_the_head_explorer_shades_what_a_head_looks_at_from_any_token(tiny):
     assert "layer 1, head 2, from the last token to " in repr(panel) and len(repr(panel)) < 110
 
 
-# Examples in hand, days until a change, queries a day, tokens of an example, offline, what lacks.
-JOBS = {
-    "TF-IDF first": (200, 3, 7, 40, True, "a skill"),
-    "both": (200, 30, 200, 40, True, "a code and a style"),
-    "kept prompt": (200, 30, 200, 40, False, "a code and a style"),
-    "prompt": (200, 30, 200, 1000, False, "a code and a style"),
-}
-
-
-def test_the_decision_explorer_shows_what_the_function_decides():
-    leads = dict.fromkeys(l10_decision.MISSING, compare.Interval(0.3, 0.2, 0.4))
-    costs = {"kept": 2000, "anew": 60, "cache": 1, "counting": 190, "least": 8, "room": 8000}
-    known = l10_decision.Measured(leads, **costs)
-    panel = l10_decision.decision_explorer(known)
-    *controls, view = panel.children
-    assert "<b>fine-tune</b>" in view.value and "03_same_examples_two_ways.ipynb" in view.value
-    for choice, job in JOBS.items():
-        for control, value in zip(controls, job, strict=True):
-            control.value = value
-        assert f"<b>{choice}</b>" in view.value
-        for reason in l10_decision.decide(l10_decision.Job(*job), known).reasons:
-            assert html.escape(reason.text) in view.value and f"{reason.lesson}.ipynb" in view.value
-    assert repr(panel) == "An explorer of decisions, in a live notebook."
+def test_the_verdict_explorer_judges_as_the_rule_does():
+    panel = l10_decision.verdict_explorer()
+    mean, half, view = panel.children
+    assert "<b>undecided</b>" in view.value and "draws, not 10" in view.value
+    for mean.value, half.value, outcome in ((20, 5, "supported"), (2, 5, "contradicted")):
+        assert f"<b>{outcome}</b>" in view.value and "draws" not in view.value
+    half.value, mean.value = 30, 10
+    assert "It would take 90 draws" in view.value
+    assert repr(panel) == "An explorer of verdicts on ten draws, in a live notebook."

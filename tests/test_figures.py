@@ -2,10 +2,9 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 
-from helpers import claims, plots
+from helpers import plots
 from helpers.compare import Interval
 from lessons import figures, picture
 
@@ -60,22 +59,6 @@ def test_clouds_keep_kinds_apart_and_dots_at_their_places(shown):
     assert figure.axes[0].get_ylabel() == "y" and not figure.axes[1].get_ylabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["low", "high"]
     assert sentence == "From 0.2."
-
-
-def test_every_claim_has_a_cell_and_a_right_prediction_a_star(shown):
-    holds, partly, no = claims.VERDICTS
-    rows = [("F1", "a", holds, True), ("F2", "a", partly, False), ("I1", "b", no, False)]
-    rows.append(("I2", "b", "", False))
-    board = pd.DataFrame(rows, columns=["claim", "topic", "verdict", "hit"])
-    figures.verdicts(board, "title", "1 holds.")
-    ((figure, _),) = shown
-    (axis,) = figure.axes
-    assert [text.get_text() for text in axis.texts] == ["F1 ★", "F2", "I1", "I2"]
-    assert [text.get_text() for text in axis.get_yticklabels()] == ["a", "b"]
-    colours = [patch.get_edgecolor() for patch in axis.patches]
-    assert len(set(colours)) == 4
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == [f"{verdict} (1)" for verdict in claims.VERDICTS]
 
 
 # Whiskers

@@ -1,126 +1,114 @@
-"""The answers about a job decide as the measured numbers do, each reason with its lesson."""
+"""The rules that a learner builds decide as the course does; progress shows what was done."""
 
-import math
+import json
 
+import numpy as np
 import pytest
 
-from helpers.compare import Interval, stored
+from helpers import checks, claims
+from helpers.compare import Interval
 from helpers.data import DataError
-from lessons import l04_costs, l10_decision
-from lessons.l10_decision import CHOICES, LESSONS, MISSING, Job, Measured, decide, measured
+from lessons import l10_decision, progress, quiz
+from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED
+from own_data import advice
+from own_data.judging import Judged, Lead
 
-LEADS = {
-    "the job only": (-0.6, -0.7, -0.5),
-    "a skill": (0.3, 0.2, 0.4),
-    "a fact or a code": (0.1, 0.05, 0.2),  # sure, but small
-    "a style": (0.1, -0.2, 0.4),  # not sure
-    "a code and a style": (0.5, 0.4, 0.6),
-}
-LEADS = {name: Interval(*bounds) for name, bounds in LEADS.items()}
-FOUND = Measured(LEADS, kept=2000, anew=60, cache=1, counting=190, least=8, room=8000)
-JOB = Job(examples=64, days=30, per_day=20, tokens=40, own=True, missing="a skill")
-
-CASES = {
-    "messages to be sorted, 64 of them labelled": ({}, "fine-tune"),
-    "the same with many labelled": ({"examples": 500}, "TF-IDF first"),
-    "the same, behind somebody's interface": ({"own": False}, "kept prompt"),
-    "many labelled, behind an interface: counting needs no model": (
-        {"examples": 500, "own": False},
-        "TF-IDF first",
-    ),
-    "three labelled": ({"examples": 3}, "kept prompt"),
-    "word forms, which it knows": ({"missing": "the job only"}, "kept prompt"),
-    "word forms, another job with each query": (
-        {"missing": "the job only", "days": 1, "per_day": 1},
-        "prompt",
-    ),
-    "word forms, asked a million times": (
-        {"missing": "the job only", "per_day": 1e6},
-        "kept prompt",
-    ),
-    "opening hours that change daily": ({"missing": "a fact or a code", "days": 1}, "kept prompt"),
-    "codes that stay for years": ({"missing": "a fact or a code", "days": 1000}, "fine-tune"),
-    "codes that fill no prompt": ({"missing": "a fact or a code", "examples": 900}, "fine-tune"),
-    "long and rarely asked": (
-        {"missing": "a fact or a code", "tokens": 900, "days": 2},
-        "prompt",
-    ),
-    "one house style for long": ({"missing": "a style", "per_day": 500}, "fine-tune"),
-    "a style that changes with each mail": ({"missing": "a style", "days": 0.05}, "prompt"),
-    "a clinic's codes for every doctor": ({"missing": "a code and a style"}, "both"),
-    "the same, behind an interface": (
-        {"missing": "a code and a style", "own": False},
-        "kept prompt",
-    ),
-}
+PAIRS = l10_decision.comparisons()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_typical_jobs(name):
-    changes, choice = CASES[name]
-    job = JOB._replace(**changes)
-    decision = decide(job, FOUND)
-    assert decision.choice == choice
-    assert decision.choice in CHOICES and len(decision.reasons) >= 3
-    texts = [reason.text for reason in decision.reasons]
-    assert len(set(texts)) == len(texts) and all(text.endswith(".") for text in texts)
-    lead = f"{LEADS[job.missing][0]:+.2f}"
-    (told,) = [reason for reason in decision.reasons if lead in reason.text]
-    assert told.lesson == LESSONS[job.missing][0]
+@pytest.fixture
+def learner(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    return tmp_path
 
 
-def test_what_decided_comes_first():
-    def first(**changes):
-        return decide(JOB._replace(**changes), FOUND).reasons[0]
-
-    assert "+0.30" in first().text and first().lesson.startswith("03")
-    assert "word counts" in first(examples=500).text
-    assert "not yours" in first(own=False).text
-    assert first(missing="a style").text.startswith("600 queries until it changes")
-    assert first(missing="a style").lesson.startswith("04")
+def test_the_contrasts_reach_every_outcome_and_name_their_claims():
+    rows = l10_decision.contrasts()
+    outcomes = {l10_decision.verdict(*row) for _, *row in rows}
+    assert outcomes == {SUPPORTED, CONTRADICTED, UNDECIDED}
+    text = dict(claims.claims()[["id", "claim"]].to_numpy())
+    assert all(what.split("\n")[0].split(" ", 1)[1] == text[what[:2]] for what, *_ in rows)
+    assert any(at_most for *_, at_most in rows)
 
 
-def test_the_thresholds_are_those_that_were_found():
-    style = JOB._replace(missing="a style", days=1)
-    assert decide(style._replace(per_day=2000), FOUND).choice == "kept prompt"
-    assert decide(style._replace(per_day=2001), FOUND).choice == "fine-tune"
-    assert (
-        decide(style._replace(per_day=2001), FOUND._replace(kept=math.inf)).choice == "kept prompt"
-    )
-    long = style._replace(tokens=9000)
-    assert decide(long._replace(per_day=60), FOUND).choice == "prompt"
-    assert decide(long._replace(per_day=61), FOUND).choice == "fine-tune"
-    assert decide(JOB._replace(examples=189), FOUND).choice == "fine-tune"
-    assert decide(JOB._replace(examples=190), FOUND).choice == "TF-IDF first"
-    assert decide(JOB._replace(examples=7), FOUND).choice == "kept prompt"
-    reversed_lead = FOUND._replace(leads=LEADS | {"a skill": Interval(-0.3, -0.4, -0.2)})
-    assert decide(JOB, reversed_lead).choice == "kept prompt"
-    useless = FOUND._replace(leads=LEADS | {"a code and a style": Interval(0.0, -0.1, 0.1)})
-    assert decide(JOB._replace(missing="a code and a style"), useless).choice != "both"
+@pytest.mark.parametrize("place", range(len(PAIRS)))
+def test_the_choice_is_that_of_own_data(place, monkeypatch):
+    """The ways take the names of the course's comparison, in its order of simplicity."""
+    ways, leads = PAIRS[place]
+    names = dict(zip(ways, ("words", "prompt", "lora"), strict=True))
+    known = {(names[a], names[b]): Lead(gap, 100) for (a, b), gap in leads.items()}
+    known |= {(name, "majority"): Lead(Interval(0.3, 0.2, 0.4), 100) for name in names.values()}
+    judged = Judged(None, None, {}, known)
+    best = max(ways, key=lambda way: min(leads[way, other].mean for other in ways if other != way))
+    order = [names[best], *(names[way] for way in ways if way != best)]
+    chosen = l10_decision.choose(ways, leads)
+    assert names.get(chosen) == advice.recommended(judged, order)
 
 
-def test_an_unknown_answer_is_refused():
-    with pytest.raises(DataError, match="one of the job only, a skill"):
-        decide(JOB._replace(missing="luck"), FOUND)
+def test_some_choices_are_open_and_the_cheapest_is_not_always_chosen():
+    chosen = {
+        ways.index(way) if way else None
+        for ways, leads in PAIRS
+        for way in [l10_decision.choose(ways, leads)]
+    }
+    assert chosen == {None, 0, 1, 2}
 
 
-def test_the_stored_results_give_every_number():
-    found = measured()
-    assert set(found.leads) == set(MISSING) == set(LESSONS)
-    for middle, low, high in found.leads.values():
-        assert -1 <= low <= middle <= high <= 1
-    assert 0.5 < found.cache < found.anew < found.kept < math.inf
-    assert found.least == 8 and 100 < found.counting < 300 and 8000 < found.room < 8193
-    for missing in MISSING:
-        assert decide(JOB._replace(missing=missing), found).choice in CHOICES
+def test_hasty_looks_cry_wolf():
+    alarms, asked = l10_decision.looks(lambda n, _: n.low > 0 or n.high < 0)
+    assert 0.15 < alarms < 0.3 and asked < 100
+    assert l10_decision.looks(lambda n, _: False) == [0.0, 200.0]
+    _, patient = l10_decision.looks(lambda n, at: at == 200)
+    assert patient == 200
 
 
-def test_the_thresholds_are_those_of_lesson_4():
-    costs = stored("costs")
-    both, known = l04_costs.merged(costs), measured()
-    for name, way in {"kept": "prompt, kept", "anew": "prompt, read anew"}.items():
-        crossing = l04_costs.crossing(both, "weights, merged", way, 8)
-        assert getattr(known, name) == pytest.approx(crossing.mean)
-    for way in ("weights", "prompt, kept"):
-        seconds = l10_decision.seconds_until_right(costs, way, 8)
-        assert seconds == pytest.approx(l04_costs.until_right(costs, way, 8)["seconds"].to_numpy())
+def test_each_way_is_drawn_once_in_its_colour():
+    shares = dict.fromkeys(("majority", "prompt", "lora"), Interval(0.5, 0.4, 0.6))
+    drawn = l10_decision.by_kind(shares, {way: way.upper() for way in shares})
+    told = {
+        kind: [w for w, s in line.items() if not np.isnan(s.mean)] for kind, line in drawn.items()
+    }
+    assert told == {"baseline": ["MAJORITY"], "prompt": ["PROMPT"], "weights": ["LORA"]}
+
+
+def test_the_page_shows_what_was_predicted_built_and_answered(learner, capsys):
+    claims.record_prediction("How many <b>?", "12")
+    claims.keep("measured.json", "How many <b>?", 26.0)
+    claims.record_prediction("F2: does it learn?", "topics & more")
+    claims.record_verdict("F2", "02_fine_tuning", "+0.3", claims.VERDICTS[0], "why")
+    checks.built(l10_decision.VERDICT, lambda *case: l10_decision.verdict(*case))
+    checks.built(l10_decision.CHOICE, lambda *case: None)
+    row = quiz.questions(3)[0]
+    quiz.show(3).children[1].value = row["options"][0]["text"]
+    counts = progress.write()
+    assert counts == {"predictions": 2, "measured": 1, "built": 2, "answers": 1, "verdicts": 1}
+    page = (learner / progress.PAGE).read_text(encoding="utf-8")
+    assert "<td>How many &lt;b&gt;?</td><td>12</td><td>26</td>" in page
+    assert f"<td>topics &amp; more</td><td>{claims.VERDICTS[0]}</td>" in page
+    assert page.count("<td>not yet</td>") + page.count("<td>right</td>") == 3
+    assert "does not prove who" in page
+    assert "COURSE_RECORDS" in capsys.readouterr().out
+
+
+def test_the_record_is_checked_without_the_learner(learner):
+    claims.record_prediction("How many?", "zwölf")
+    progress.write()
+    assert progress.check(progress.record())
+    claims.record_prediction("How many?", "13")
+    assert progress.check(progress.record())  # it stands as it was written
+    record = json.loads(progress.record().read_text(encoding="utf-8"))
+    record["records"]["predictions"]["How many?"] = "26"
+    progress.record().write_text(json.dumps(record), encoding="utf-8")
+    assert not progress.check(progress.record())
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"records": 1}'])
+def test_what_is_no_record_is_refused(learner, content):
+    progress.record().write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match="no completion record"):
+        progress.check(progress.record())
+
+
+def test_nothing_done_gives_an_empty_page(learner):
+    assert sum(progress.write().values()) == 0
+    assert "Nothing is kept yet." in (learner / progress.PAGE).read_text(encoding="utf-8")

@@ -118,7 +118,7 @@ def test_is_short(path):
     assert words(notebook) <= 1100
 
 
-# Lessons 0 and 10 build nothing; a lesson that the second edition has not reached does not yet.
+# Lesson 0 builds nothing; a lesson that the second edition has not reached does not yet.
 SECOND_EDITION = [path for path in LESSONS if any("build" in tags(c) for c in read(path).cells)]
 DECIDES = re.compile(r"\b(plots|figures|picture)\.\w|record_verdict|^import |^from ", re.M)
 
