@@ -32,16 +32,6 @@ class Shape(NamedTuple):
     head: int  # weights of the output head
 
 
-class Cost(NamedTuple):
-    """What a way of teaching costs once (`teach_`), for each query (`ask_`), and to keep."""
-
-    teach_tokens: float
-    teach_flops: float
-    ask_tokens: float
-    ask_flops: float
-    stored_bytes: float
-
-
 def shape(lm: LanguageModel) -> Shape:
     """Read a causal model's sizes from its configuration and its matrices."""
     config = lm.model.config
@@ -152,43 +142,6 @@ def count_flops(work: Callable[[], object]) -> int:
     ):
         work()
     return counter.get_total_flops()
-
-
-def in_context_cost(
-    lm: LanguageModel, demonstrations: float, query: float, cached: bool = True
-) -> Cost:
-    """The cost of a prompt of so many tokens of demonstrations before queries of so many tokens.
-
-    `cached`: the demonstrations are read once and their key/value cache is kept in memory. Without
-    it, every query reads them anew and nothing is kept (the text itself is not counted). They are
-    read in pieces, as scoring does.
-    """
-    taught = in_pieces(forward_flops, lm, demonstrations)
-    asked = forward_flops(lm, query, demonstrations)
-    if cached:
-        return Cost(demonstrations, taught, query, asked, cache_bytes(lm, demonstrations))
-    return Cost(0, 0, demonstrations + query, taught + asked, 0)
-
-
-def fine_tuning_cost(
-    lm: LanguageModel,
-    tokens: float,
-    told: float,
-    query: float,
-    rank: int = 8,
-    method: str = "lora",
-    budget: int = 256,
-) -> Cost:
-    """The cost of training on `tokens` (all passes), `told` of them counted by the loss.
-
-    The tokens go through in packed rows of `budget`. An adapter is kept in float32 beside the
-    base, fully tuned weights are kept whole.
-    """
-    rows = tokens / budget
-    taught = rows * training_flops(lm, budget, told / rows, rank, method)
-    numbers = adapter_weights(lm, rank) if method == "lora" else lm.model.num_parameters()
-    adapter = 2 * adapter_weights(lm, rank) * query if method == "lora" else 0
-    return Cost(tokens, taught, query, forward_flops(lm, query) + adapter, 4 * numbers)
 
 
 def break_even(once: float, each: float, other_once: float, other_each: float) -> float:

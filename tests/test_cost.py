@@ -91,26 +91,6 @@ def test_counting_leaves_attention_as_it_was(tiny):
         torch.nn.functional.scaled_dot_product_attention(query, query, query)
 
 
-def test_a_cached_prompt_is_read_once(tiny):
-    cached, anew = (cost.in_context_cost(tiny, 60, 12, kept) for kept in (True, False))
-    assert cached.teach_tokens == 60 and anew.teach_tokens == 0
-    assert cached.ask_tokens == 12 and anew.ask_tokens == 72
-    assert cached.ask_flops < anew.ask_flops
-    # Read once and asked once, the two do the same work but for the head and hidden attention.
-    assert cached.teach_flops + cached.ask_flops == pytest.approx(anew.ask_flops, rel=0.2)
-
-
-def test_fine_tuned_asks_without_demonstrations(tiny):
-    taught = cost.fine_tuning_cost(tiny, 480, 40, 12, rank=1)
-    shown = cost.in_context_cost(tiny, 60, 12)
-    assert taught.teach_flops > shown.teach_flops
-    assert taught.stored_bytes == 4 * cost.adapter_weights(tiny, 1)
-    full = cost.fine_tuning_cost(tiny, 480, 40, 12, method="full")
-    assert full.teach_flops > taught.teach_flops
-    assert full.stored_bytes == 4 * tiny.model.num_parameters()
-    assert full.ask_flops == cost.forward_flops(tiny, 12)
-
-
 @pytest.mark.parametrize(
     ("first", "other", "queries"),
     [
