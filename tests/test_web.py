@@ -42,6 +42,20 @@ def test_a_figure_for_the_screen_is_wide_and_its_letters_are_large():
     assert wide / high == pytest.approx(16 / 9, abs=0.01) and wide >= 1600
 
 
+def test_a_crowded_figure_gets_room_on_the_screen():
+    figure, axes = plt.subplots(1, 4, layout="constrained")
+    for i in range(5):
+        axes[0].plot([0, 1], [0, i], label=f"a long name of a line, number {i}")
+    axes[0].set_xticks(range(12), [f"name {i}" for i in range(12)])
+    figure.legend(loc="outside lower center", ncols=5)
+    screen._make_room(figure)
+    names = [label.get_text() for label in axes[0].get_xticklabels()]
+    assert names == ["name 0", "name 3", "name 6", "name 9"]
+    (legend,) = figure.legends
+    assert len(legend.texts) == 5 and screen._width(figure, legend) <= figure.bbox.width
+    plt.close(figure)
+
+
 def test_an_explorers_views_are_those_that_it_draws():
     def show(letter, times, loud):
         return (letter.upper() if loud else letter) * times

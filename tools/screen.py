@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SCREEN = ROOT / "data" / "results" / "screen"
 WIDE, HIGH, DPI = 6.667, 3.75, 240  # twice as large on a slide of 13.3 inches, so 10 points are 20
 LEAST_POINTS = 10
+TICKS = 16  # names that fit side by side below all panels
 SPENT = "seconds"
 TITLE_LETTERS = 62  # a line of a title, in letters
 CHOICES, VIEWS, SECONDS = 7, 60, 40  # for each control, for each explorer, and the time for it
@@ -97,10 +98,36 @@ def for_screen(figure) -> bytes:
         text.set_fontsize(max(LEAST_POINTS, text.get_fontsize()))
     for title, panels in _titles(larger):
         title.set_text(textwrap.fill(title.get_text(), int(TITLE_LETTERS / panels)))
+    _make_room(larger)
     file = io.BytesIO()
     larger.savefig(file, format="png", dpi=DPI)
     plt.close(larger)  # pyplot would show it at the cell's end
     return file.getvalue()
+
+
+def _make_room(figure) -> None:
+    """Fewer names along crowded axes, and legends no wider than the figure."""
+    from matplotlib.ticker import FixedLocator
+
+    columns = len({round(axis.get_position().x0, 2) for axis in figure.axes})
+    for axis in figure.axes:
+        ticks = axis.get_xticks()
+        stride = -(-len(ticks) * columns // TICKS)
+        if stride > 1 and isinstance(axis.xaxis.get_major_locator(), FixedLocator):
+            names = [label.get_text() for label in axis.get_xticklabels()]
+            axis.set_xticks(ticks[::stride], names[::stride])
+    for legend in list(figure.legends):
+        columns = legend._ncols
+        while columns > 1 and _width(figure, legend) > figure.bbox.width:
+            columns -= 1
+            handles, names = legend.legend_handles, [text.get_text() for text in legend.texts]
+            legend.remove()
+            legend = figure.legend(handles, names, loc="outside lower center", ncols=columns)
+
+
+def _width(figure, legend) -> float:
+    figure.draw_without_rendering()
+    return legend.get_window_extent().width
 
 
 def _titles(figure) -> Iterator[tuple]:
