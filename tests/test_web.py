@@ -112,6 +112,13 @@ def test_solutions_are_for_the_speaker_alone():
         assert not any("setup" in tags(cell) for cell in deck.cells)
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_guide_plans_every_lesson(path):
+    plan = slides.plan(slides.title(read(path)))
+    for part in ("Hook", "Vote", "Live", "Pairs", "Discussion", "On the way out"):
+        assert f"**{part}** (" in plan
+
+
 # The web edition
 
 

@@ -1,8 +1,8 @@
 """Slides from a lesson's own cells, 16:9, with letters of 20 points and more, for reveal.js.
 
 Each paragraph of a lesson becomes a slide, and so does each code cell with what it shows; what
-only sets up, plots or decides shows its result alone. Hints and solutions go to the speaker's
-notes. Figures are those drawn for the screen (`tools/screen.py`) where the lesson has them.
+only sets up, plots or decides shows its result alone. The speaker's notes hold hints, solutions and
+what the instructor's guide plans. Figures are those for the screen (`tools/screen.py`).
 """
 
 import base64
@@ -20,6 +20,7 @@ from tools import screen, web
 from tools.notebooks import DETAILS, output_text, tags, with_text
 
 HERE = Path(__file__).parent / "web"
+ROOT = HERE.parent.parent
 LINES = 14  # of code or output that fit beside nothing else
 NOT_SHOWN = re.compile(r"^\[!\[|^\*\*Read before", re.M)
 
@@ -37,6 +38,7 @@ def _write(file: Path, out: Path) -> Path:
     notebook = nbformat.read(file, as_version=4)
     deck = slides(notebook, screen.figures(file.stem))
     deck.metadata.title = title(notebook)
+    deck.cells.insert(1, _typed(new_markdown_cell(plan(deck.metadata.title)), "notes"))
     exporter = SlidesExporter(config=_settings(), template_name="slides")
     page, _ = exporter.from_notebook_node(deck)
     place = out / f"{file.stem}.html"
@@ -60,6 +62,13 @@ def _settings() -> Config:
 def title(notebook: nbformat.NotebookNode) -> str:
     """The lesson's title, as its first line says it."""
     return notebook.cells[0].source.splitlines()[0].lstrip("# ")
+
+
+def plan(lesson: str) -> str:
+    """What the instructor's guide plans for a lesson of this title."""
+    guide = (ROOT / "docs" / "instructor-guide.md").read_text(encoding="utf-8")
+    parts = re.split(r"^#{2,3} ", guide, flags=re.M)
+    return next(part for part in parts if part.startswith(lesson)).strip()
 
 
 def slides(notebook: nbformat.NotebookNode, figures: list[Path]) -> nbformat.NotebookNode:
