@@ -178,7 +178,6 @@ def test_slides_are_turned_without_a_network(page, tmp_path):
     page.wait_for_function("window.Reveal && Reveal.isReady()")
     assert page.evaluate("Reveal.getTotalSlides()") > 30
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("ArrowRight")
     assert "will be able to" in page.evaluate("Reveal.getCurrentSlide().innerText")
     least = """[...document.querySelectorAll('.slides p, .slides pre, .slides li, .slides td')]
         .map(part => parseFloat(getComputedStyle(part).fontSize))"""
