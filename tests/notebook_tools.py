@@ -41,13 +41,16 @@ def needed(cells: list[NotebookNode]) -> list[NotebookNode]:
 
 
 def _names(cell: NotebookNode, context: type) -> set[str]:
-    """The names that a cell reads, or gives by assigning or importing."""
+    """The names that a cell reads, or gives by assigning, defining or importing; no loop's own."""
     nodes = list(ast.walk(ast.parse(cell.source)))
-    names = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, context)]
+    names = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, context)}
+    loops = [node.target for node in nodes if isinstance(node, ast.For | ast.comprehension)]
+    names -= {n.id for target in loops for n in ast.walk(target) if isinstance(n, ast.Name)}
     if context is ast.Store:
         imported = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
-        names += [(alias.asname or alias.name) for node in imported for alias in node.names]
-    return set(names)
+        names |= {(alias.asname or alias.name) for node in imported for alias in node.names}
+        names |= {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    return names
 
 
 def markdown(notebook: NotebookNode) -> list[str]:
