@@ -116,13 +116,19 @@ def _make_room(figure) -> None:
         if stride > 1 and isinstance(axis.xaxis.get_major_locator(), FixedLocator):
             names = [label.get_text() for label in axis.get_xticklabels()]
             axis.set_xticks(ticks[::stride], names[::stride])
+    lines = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in figure.axes]
+    drawn = {name: handle for pairs in lines for handle, name in pairs}
     for legend in list(figure.legends):
         columns = legend._ncols
         while columns > 1 and _width(figure, legend) > figure.bbox.width:
             columns -= 1
-            handles, names = legend.legend_handles, [text.get_text() for text in legend.texts]
+            names = [text.get_text() for text in legend.texts]
+            handles = [
+                drawn.get(name, old) for name, old in zip(names, legend.legend_handles, strict=True)
+            ]
             legend.remove()
-            legend = figure.legend(handles, names, loc="outside lower center", ncols=columns)
+            place = {"loc": "outside lower center", "ncols": columns, "frameon": False}
+            legend = figure.legend(handles, names, **place)
 
 
 def _width(figure, legend) -> float:
