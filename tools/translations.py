@@ -6,6 +6,7 @@ cells, fences, tables and links stay as they are; a paragraph without a translat
 
 import copy
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,7 @@ from babel.messages import pofile
 from babel.messages.catalog import Catalog
 
 TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+BEGUN = datetime(2026, 11, 27, tzinfo=UTC)  # fixed, so that nothing but texts differs
 UNTRANSLATED = re.compile(r"```|\||\[!\[|</?(details|summary)\b[^>]*>$|\$\$")
 
 
@@ -43,7 +45,8 @@ def extract(notebook: nbformat.NotebookNode, lesson: str, language: str) -> Path
     """Write the lesson's paragraphs to its file; what was translated before is kept."""
     file = place(lesson, language)
     old = _read(file)
-    catalog = Catalog(language, project="Two ways to teach a model", fuzzy=False)
+    project = {"project": "Two ways to teach a model", "version": "2"}
+    catalog = Catalog(language, creation_date=BEGUN, fuzzy=False, **project)
     for text in paragraphs(notebook):
         catalog.add(text, old.get(text, ""))
     file.parent.mkdir(parents=True, exist_ok=True)
