@@ -29,7 +29,7 @@ c = get_config()  # noqa: F821
 c.CourseDirectory.course_id = "two_ways"
 c.GenerateAssignment.preprocessors = [
     steps.LockCells, steps.ClearOutput, steps.CheckCellMetadata, steps.ComputeChecksums,
-    steps.SaveCells, steps.AssignLatePenalties,
+    steps.SaveCells,
 ]
 c.ExecutePreprocessor.timeout = 1200
 '''
