@@ -5,7 +5,8 @@ import pytest
 from notebook_tools import LESSONS, read
 
 from tools import translations
-from tools.translations import blocks, extract, paragraphs, translated
+from tools.notebooks import blocks
+from tools.translations import extract, paragraphs, translated
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)

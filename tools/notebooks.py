@@ -19,8 +19,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from tools import screen
+from tools.programs import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 CELL_SECONDS = 1200
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -209,6 +209,18 @@ def exercises(notebook: nbformat.NotebookNode) -> list[Exercise]:
         code = solution and re.search(r"```python\n(.*?)```", solution, re.S)
         blanks.append(Exercise(cells[start], check, folded(text, "hint"), code and code[1]))
     return blanks
+
+
+def blocks(text: str) -> list[str]:
+    """A text cut at its blank lines, but not within a fence; joined again by blank lines."""
+    parts, fenced = [], False
+    for block in text.split("\n\n"):
+        if fenced:
+            parts[-1] += f"\n\n{block}"
+        else:
+            parts.append(block)
+        fenced ^= block.count("```") % 2 == 1
+    return parts
 
 
 def folded(text: str, title: str) -> str | None:

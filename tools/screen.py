@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.programs import ROOT
+
 SCREEN = ROOT / "data" / "results" / "screen"
 WIDE, HIGH, DPI = 6.667, 3.75, 240  # twice as large on a slide of 13.3 inches, so 10 points are 20
 LEAST_POINTS = 10

@@ -16,11 +16,11 @@ from pathlib import Path
 import nbformat
 
 from helpers import default_model
+from lessons.quiz import questions
 from tools import screen, web
 from tools.notebooks import html_output, output_text, tags, with_text
-from tools.programs import find_chromium
+from tools.programs import ROOT, find_chromium
 
-ROOT = Path(__file__).resolve().parent.parent
 HERE = Path(web.__file__).parent
 PAGES = ("glossary", "method", "performance", "faults")  # of docs/
 BADGES = re.compile(r"^\[!\[Open in Colab\].*\n?", re.M)
@@ -49,10 +49,8 @@ def write(out: Path) -> Path:
 def _static(folder: Path) -> None:
     """What pages load besides their own text: scripts, a picture, the model and what runs it."""
     web.copy_package("mathjax", ["es5/tex-svg.js"], folder / "mathjax")
-    runner = web.package("@wllama/wllama") / "esm"
-    (folder / "wllama").mkdir()
-    for file in ("index.min.js", "wasm/wllama.wasm"):
-        shutil.copy(runner / file, folder / "wllama")
+    runner = ["esm/index.min.js", "esm/wasm/wllama.wasm"]
+    web.copy_package("@wllama/wllama", runner, folder / "wllama")
     for name in ("course.js", "course.css", "ask.js"):
         shutil.copy(HERE / name, folder / name)
     shutil.copy(ROOT / "data" / "results" / "01_in_context_learning.png", folder / "first.png")
@@ -76,10 +74,8 @@ def write_pdf(out: Path) -> Path:
     chromium = find_chromium()
     if chromium is None:
         raise web.WebError("Chromium or Chrome is missing, which prints the PDF: install one.")
-    page, file = (
-        _build("singlehtml", out / "source", out / "one") / "index.html",
-        out / "course.pdf",
-    )
+    page = _build("singlehtml", out / "source", out / "one") / "index.html"
+    file = out / "course.pdf"
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
     command += ["--virtual-time-budget=20000", f"--print-to-pdf={file}", page.as_uri()]
     ended = subprocess.run(command, capture_output=True, text=True)
@@ -114,9 +110,8 @@ def _alive(output: nbformat.NotebookNode, waiting: list[dict]) -> nbformat.Noteb
 
 def quiz(lesson: int) -> str:
     """A lesson's questions as HTML: choosing an option says why it is right or wrong."""
-    rows = (ROOT / "data" / "quizzes.jsonl").read_text(encoding="utf-8").splitlines()
-    asked = [row for row in map(json.loads, rows) if row["lesson"] == lesson]
-    return "".join(_question(row, f"quiz-{lesson}-{i}") for i, row in enumerate(asked))
+    asked = enumerate(questions(lesson))
+    return "".join(_question(row, f"quiz-{lesson}-{i}") for i, row in asked)
 
 
 def _question(row: dict, name: str) -> str:

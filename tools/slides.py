@@ -17,10 +17,10 @@ from nbformat.v4 import new_markdown_cell
 from traitlets.config import Config
 
 from tools import screen, web
-from tools.notebooks import DETAILS, output_text, tags, with_text
+from tools.notebooks import DETAILS, blocks, output_text, tags, with_text
+from tools.programs import ROOT
 
 HERE = Path(__file__).parent / "web"
-ROOT = HERE.parent.parent
 LINES = 14  # of code or output that fit beside nothing else
 NOT_SHOWN = re.compile(r"^\[!\[|^\*\*Read before", re.M)
 
@@ -74,8 +74,8 @@ def plan(lesson: str) -> str:
 def slides(notebook: nbformat.NotebookNode, figures: list[Path]) -> nbformat.NotebookNode:
     """The lesson as cells with slide types: each paragraph, each code cell a slide."""
     deck, waiting = copy.deepcopy(notebook), iter(figures)
-    deck.cells = []
-    for cell in copy.deepcopy(notebook.cells):
+    cells, deck.cells = deck.cells, []
+    for cell in cells:
         if cell.cell_type == "markdown":
             deck.cells += _of_text(cell.source)
         elif "setup" not in tags(cell):
@@ -109,14 +109,13 @@ def _of_text(text: str) -> list[nbformat.NotebookNode]:
 def paragraphs(text: str) -> list[str]:
     """A text cut at its blank lines, but not within a fence, and no list or table apart from what
     announces it."""
-    parts, fenced = [], False
-    for block in re.split(r"\n\s*\n", text.strip()):
-        belongs = fenced or re.match(r"\s*([-*] |\||\$\$|\d+\.|```)", block)
+    parts = []
+    for block in filter(None, map(str.strip, blocks(text))):
+        belongs = re.match(r"[-*] |\||\$\$|\d+\.|```", block)
         if parts and belongs and not parts[-1].startswith("#"):
             parts[-1] += f"\n\n{block}"
-        elif block.strip():
-            parts.append(block.strip())
-        fenced ^= block.count("```") % 2 == 1
+        else:
+            parts.append(block)
     return parts
 
 

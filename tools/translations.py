@@ -13,25 +13,16 @@ import nbformat
 from babel.messages import pofile
 from babel.messages.catalog import Catalog
 
-TRANSLATIONS = Path(__file__).resolve().parent.parent / "translations"
+from tools.notebooks import blocks
+from tools.programs import ROOT
+
+TRANSLATIONS = ROOT / "translations"
 BEGUN = datetime(2026, 11, 27, tzinfo=UTC)  # fixed, so that nothing but texts differs
 UNTRANSLATED = re.compile(r"```|\||\[!\[|</?(details|summary)\b[^>]*>$|\$\$")
 
 
 def place(lesson: str, language: str) -> Path:
     return TRANSLATIONS / language / f"{lesson}.po"
-
-
-def blocks(text: str) -> list[str]:
-    """A text cut at its blank lines, but not within a fence; joined again by blank lines."""
-    parts, fenced = [], False
-    for block in text.split("\n\n"):
-        if fenced:
-            parts[-1] += f"\n\n{block}"
-        else:
-            parts.append(block)
-        fenced ^= block.count("```") % 2 == 1
-    return parts
 
 
 def paragraphs(notebook: nbformat.NotebookNode) -> list[str]:

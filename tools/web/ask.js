@@ -11,8 +11,8 @@ async function load() {
   part("load").disabled = true;
   say("Loading …");
   try {
-    const { Wllama, LoggerWithoutDebug } = await import("./wllama/index.min.js");
-    const paths = { default: new URL("_static/wllama/wllama.wasm", here).href };
+    const { Wllama, LoggerWithoutDebug } = await import("./wllama/esm/index.min.js");
+    const paths = { default: new URL("_static/wllama/esm/wasm/wllama.wasm", here).href };
     const loading = new Wllama(paths, { logger: LoggerWithoutDebug });
     const progress = ({ loaded, total }) => say(`Loading: ${Math.round((100 * loaded) / total)} %`);
     await loading.loadModelFromUrl(new URL("_static/model.gguf", here).href, {
