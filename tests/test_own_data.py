@@ -626,25 +626,26 @@ def test_a_failure_of_one_way_is_a_line_in_the_table(tiny, mail, tmp_path, monke
     assert not more.table()["note"]["fine-tuning (LoRA)"]
 
 
-def test_texts_without_words_leave_pieces_of_words(tmp_path):
-    own = read_own(Path(__file__).parent / "cases" / "only_short_tokens.csv")
-    record = Record(tmp_path, own, "")
+def counted(case, folder, rounds=None):
+    """A case of the course after its quick ways were asked in so many rounds, or in all."""
+    own = read_own(Path(__file__).parent / "cases" / case)
+    record = Record(folder, own, "")
     with Clock(60) as clock:
         comparing = measuring.Comparing(None, own, own, record, clock)
         for way in WAYS[:3]:
-            comparing._attempt(way, 0)
+            for number in range(rounds or own.rounds):
+                comparing._attempt(way, number)
+    return own, record
+
+
+def test_texts_without_words_leave_pieces_of_words(tmp_path):
+    _, record = counted("only_short_tokens.csv", tmp_path, rounds=1)
     assert "empty vocabulary" in record.ways["words"]["failed"]
     assert record.answers("characters") and not record.ways["characters"]["failed"]
 
 
 def test_random_labels_give_chance(tmp_path):
-    own = read_own(Path(__file__).parent / "cases" / "random_labels.csv")
-    record = Record(tmp_path, own, "")
-    with Clock(60) as clock:
-        comparing = measuring.Comparing(None, own, own, record, clock)
-        for way in WAYS[:3]:
-            for number in range(own.rounds):
-                comparing._attempt(way, number)
+    own, record = counted("random_labels.csv", tmp_path)
     judged = judge(own, record)
     assert len(judged.answers["words"].rows) > 300
     for name in ("words", "characters"):
