@@ -1,8 +1,8 @@
 """How cost grows with demonstrations, queries, labels and examples.
 
 `python -m tests.benchmarks.growth` times each size three times, in processor seconds on one thread;
-the least counts, because other programs only add. The exponent is fitted to all sizes on
-logarithmic axes. It writes `data/results/growth.csv` and `docs/growth.png`.
+the least counts, because other programs only add. What is fitted is a + b n^p. It writes
+`data/results/growth.csv` and `docs/growth.png`.
 """
 
 import time
@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import curve_fit
 
 from helpers import finetune, model, prompts, scoring
 from helpers.data import DATA, Task, load_task, texts
@@ -24,6 +25,10 @@ NOUNS = [row.text for row in load_task("category").train]
 POOL = list(TASK.train)
 ROUNDS = 3
 ROOM = 64  # tokens for other questions and for the label
+TITLE = (
+    "Queries and examples cost in proportion, labels less;"
+    " demonstrations more once their attention counts"
+)
 
 
 def demonstrations(lm: LanguageModel, n: int) -> None:
@@ -78,21 +83,32 @@ def measured(lm: LanguageModel) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def exponent(rows: pd.DataFrame) -> float:
-    """The slope of log seconds over log n."""
-    return float(np.polyfit(np.log(rows["n"]), np.log(rows["seconds"]), 1)[0])
+def fitted(rows: pd.DataFrame) -> tuple[float, float, float]:
+    """a, b and p of a + b n^p: what is paid once, and how the rest grows; least squares of logs."""
+
+    def log_seconds(n: np.ndarray, once: float, each: float, power: float) -> np.ndarray:
+        return np.log(once + each * n**power)
+
+    first = rows["seconds"].iloc[0]
+    start, most = (first / 2, first / 20, 1.0), (first, np.inf, 3.0)
+    seconds = np.log(rows["seconds"])
+    return tuple(curve_fit(log_seconds, rows["n"], seconds, start, bounds=(0, most))[0])
 
 
 def draw(table: pd.DataFrame) -> None:
-    """A panel for each, with its exponent, and a straight line of that slope."""
-    figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained", sharey=True)
+    """A panel for each, with its fitted growth."""
+    figure, axes = plt.subplots(1, 4, figsize=(13, 3.6), layout="constrained", sharey=True)
     for axis, (what, rows) in zip(axes, table.groupby("what", sort=False), strict=True):
-        power, middle = exponent(rows), np.exp(np.log(rows[["n", "seconds"]]).mean())
-        fitted = middle["seconds"] * (rows["n"] / middle["n"]) ** power
+        once, each, power = fitted(rows)
+        line = np.geomspace(rows["n"].min(), rows["n"].max(), 50)
         axis.loglog(rows["n"], rows["seconds"], "o", color="tab:blue")
-        axis.loglog(rows["n"], fitted, color="0.6")
-        axis.set(title=f"{what}: n^{power:.2f}", xlabel=what)
-    axes[0].set_ylabel("processor seconds")
+        axis.loglog(line, once + each * line**power, color="0.6")
+        axis.set(title=f"{once:.1f} s + {each:.2g} s × n^{power:.2f}", xlabel=what)
+        axis.set_xticks(rows["n"].iloc[::2], rows["n"].iloc[::2])
+        axis.minorticks_off()
+    axes[0].set_yticks([2, 5, 10, 20, 50], [2, 5, 10, 20, 50])
+    axes[0].set_ylabel("processor seconds, one thread")
+    figure.suptitle(TITLE)
     figure.savefig(DATA.parent / "docs" / "growth.png", dpi=110)
 
 
