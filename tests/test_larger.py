@@ -44,9 +44,7 @@ def test_contrasts_are_those_of_the_medians():
 
 def test_the_figure_shows_three_data_sets_from_the_lowest_end_to_the_highest(monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        larger.plots, "whiskers", lambda panels, *rest, **more: drawn.append(panels)
-    )
+    monkeypatch.setattr(larger.plots, "whiskers", lambda panels, *_, **more: drawn.append(panels))
     larger.draw(ROWS)
     ends = larger.at_7b(ROWS)["at many"]
     shown = ends[list(drawn[0])]
