@@ -589,6 +589,7 @@ def linked(course):
         "pyproject.toml": f'[tool.course]\nrepository = "{OURS}"  # one place\n',
         "README.md": "See https://github.com/SLUG.\nAlso <https://github.com/huggingface/peft>.",
         "notebooks/00_a.ipynb": LESSON,
+        links.PLACES: "\n".join(links.places(OURS, "notebooks/00_a.ipynb").values()),
     }.items():
         (course.ROOT / name).parent.mkdir(exist_ok=True)
         (course.ROOT / name).write_text(text.replace("SLUG", OURS), encoding="utf-8", newline="")
@@ -609,6 +610,8 @@ def test_badges_there_and_back(linked, capsys):
     lesson = (linked.ROOT / "notebooks" / "00_a.ipynb").read_text(encoding="utf-8")
     assert lesson.count("someone/a.course") == 4 and lesson.count(OURS) == 3
     assert links.slug(linked.ROOT) == "someone/a.course"
+    opened = (linked.ROOT / links.PLACES).read_text().splitlines()
+    assert opened == list(links.places("someone/a.course", "notebooks/00_a.ipynb").values())
     assert "https://github.com/someone/a.course.\n" in (linked.ROOT / "README.md").read_text()
     assert authors(linked, ["badges", "--repo", OURS]) == 0
     assert contents(linked.ROOT) == before
@@ -647,6 +650,15 @@ def test_badges_lists_what_disagrees(old, new, problem, linked, capsys):
     assert f"notebooks/00_a.ipynb: {problem}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("service", ["Colab", "Binder", "Kaggle", "nbgitpuller"])
+def test_badges_misses_a_service_of_a_lesson(service, linked, capsys):
+    link = links.places(OURS, "notebooks/00_a.ipynb")[service]
+    page = linked.ROOT / links.PLACES
+    page.write_text(page.read_text().replace(link, ""))
+    assert authors(linked, ["badges"]) == 1
+    assert capsys.readouterr().out == f"{links.PLACES}: the link {link} is missing\n"
+
+
 @pytest.mark.parametrize(
     "slug", ["noslash", "a/b/c", "-a/b", "a/b c", "a/..", "a/b.git", "https://github.com/a/b", "/b"]
 )
@@ -658,6 +670,7 @@ def test_badges_refuses_what_is_no_repository(slug, linked, capsys):
 
 
 def test_the_real_links_agree():
+    assert ROOT / links.PLACES in links.linking_files(ROOT)
     assert links.problems(ROOT) == []
 
 
