@@ -9,7 +9,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
     It runs without anybody's predictions; the verdicts that it records are stored too, the seconds
-    of each cell, and what slides and the web edition show (`tools/screen.py`).
+    that each cell took, and what slides and the web edition show (`tools/screen.py`).
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
@@ -58,17 +57,22 @@ def execute(file: Path) -> str:
     keep_rows(results / VERDICTS, VERDICT_COLUMNS, file.stem, verdicts)
     keep_rows(results / TIMES, TIME_COLUMNS, file.stem, timed)
     seconds = sum(row["seconds"] for row in timed)
-    return f"{file.name}: {seconds:.0f} s, peak memory {memory / 1e9:.2f} GB"
+    return f"{file.name}: {seconds:.0f} s of processor time, peak memory {memory / 1e9:.2f} GB"
 
 
 def _run_cells(client: NotebookClient, lesson: str, records: Path) -> tuple[list[dict], int]:
     """Run all cells; returns a row with the seconds of each code cell, and the peak in bytes.
 
-    What is recorded for the screen takes time too, which is not the lesson's.
+    The seconds are those of the processor, so other programs do not count; nor does what is
+    recorded for the screen.
     """
-    timed, memory = [], 0
+    timed, memory, kernel = [], 0, client.km.provisioner.pid
+
+    def lesson_seconds() -> float:
+        return processor_seconds(kernel) - screen.seconds_spent(records)
+
     for number, cell in enumerate(client.nb.cells):
-        began, recording = time.monotonic(), screen.seconds_spent(records)
+        began = lesson_seconds()
         try:
             client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
         except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
@@ -76,10 +80,10 @@ def _run_cells(client: NotebookClient, lesson: str, records: Path) -> tuple[list
                 f"{error}\n{lesson}.ipynb failed in cell {number} (with text cells, from 0): "
                 "mend it; the stored notebook is unchanged."
             ) from error
-        spent = time.monotonic() - began - (screen.seconds_spent(records) - recording)
         if cell.cell_type == "code":
+            spent = max(0.0, lesson_seconds() - began)
             timed.append({"lesson": lesson, "cell": cell.id, "seconds": round(spent, 1)})
-        memory = max(memory, peak_memory(client.km.provisioner.pid))
+        memory = max(memory, peak_memory(kernel))
     return timed, memory
 
 
@@ -140,6 +144,12 @@ def _replace(file: Path, content: bytes) -> None:
     part = file.with_name(file.name + ".part")
     part.write_bytes(content)
     part.replace(file)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and those that it has started and seen end have used of the processor."""
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def forget_peak(pid: int) -> None:
