@@ -10,7 +10,7 @@ from nbformat.v4 import new_notebook
 from notebook_tools import LESSONS, ROOT, code_cells, markdown, read, run
 
 from tools import editions, podium, speed
-from tools.notebooks import code_cell, exercises, output_text, tags
+from tools.notebooks import WIDGET, code_cell, exercises, output_text, tags
 
 BUILDING = [p for p in LESSONS if any("build" in tags(c) for c in read(p).cells)]
 
@@ -121,6 +121,16 @@ def test_a_warm_cell_shows_what_it_gave_without_running_again(tmp_path):
     assert shown(anew) == "before\n'shown'anew [0, 'live', 2]![0, 'live', 2]"
 
 
+def test_a_warm_cell_shows_a_widget_and_no_progress_bar(tmp_path):
+    code = "import ipywidgets\nfrom IPython.display import display\n"
+    code += "class Panel(ipywidgets.VBox):\n    __repr__ = lambda self: 'A panel.'\n"
+    cells = [code_cell(f"{code}display(ipywidgets.IntProgress())\nPanel()")]
+    notebook, _ = at_podium(cells, {cells[0].id: 9}, tmp_path)
+    _, warm = code_cells(run(notebook, tmp_path, ELSEWHERE))
+    (output,) = warm.outputs
+    assert output.data["text/plain"] == "A panel." and WIDGET in output.data
+
+
 def test_a_warm_up_says_which_error_ended_it(tmp_path):
     cells = [code_cell("1 / 0"), code_cell("2")]
     notebook, _ = at_podium(cells, {cells[1].id: 9}, tmp_path)
@@ -132,7 +142,7 @@ def test_a_cell_that_was_never_timed_counts_as_long(tmp_path):
     cells = [code_cell("1"), code_cell("2")]
     notebook, stored = at_podium(cells, {cells[0].id: 0.1}, tmp_path)
     assert notebook.cells[1].source == "1" and notebook.cells[3].source == "%%warm\n2"
-    assert "unmeasured" in notebook.cells[2].source and stored[3] == ["stored"]
+    assert "not measured" in notebook.cells[2].source and stored[3] == ["stored"]
 
 
 @pytest.mark.alone

@@ -93,14 +93,13 @@ def _record_for_screen(client: NotebookClient, lesson: str, folder: Path) -> Non
     client.kc.execute(f"{path}; from tools import screen; {install}", silent=True)
 
 
-def tells(output: nbformat.NotebookNode) -> bool:
-    """Whether an output still tells something once widgets, stored without state, are gone.
+def tells(output: dict) -> bool:
+    """Whether an output still tells something once widgets are gone, which have no stored state.
 
     The plain sentence of a widget of ours stays in its place; a progress bar has none.
     """
-    if output.get("data", {}).pop(WIDGET, None) is None:
-        return True
-    return output.data.get("text/plain", "").endswith(".")
+    data = output.get("data", {})
+    return WIDGET not in data or data.get("text/plain", "").endswith(".")
 
 
 def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
@@ -180,6 +179,8 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if tells(output)]
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET, None)
 
 
 # What a lesson holds

@@ -23,7 +23,7 @@ from tools.programs import ROOT
 
 LONGEST = 2.5  # seconds of a cell that runs in class: on a machine half as fast it takes five
 MAGIC = "%%warm\n"
-WARM_UP = """# Before the class: run this cell, and leave the kernel running. It takes about {} s.
+WARM_UP = """# Before the class: run this cell, and leave the kernel running. It takes {}.
 from tools import podium
 
 podium.warm_up("{}.ipynb")"""
@@ -48,19 +48,22 @@ def edition(
     timed counts as long.
     """
     notebook = copy.deepcopy(source)
-    cells, before = notebook.cells, 0.0
+    cells, before, needed = notebook.cells, 0.0, 0.0
     notebook.cells = []
     for cell in cells:
         if cell.cell_type == "code":
             before += took.get(cell.id, 0.0)
         if cell.cell_type == "code" and took.get(cell.id, LONGEST) >= LONGEST:
-            length = f"about {took[cell.id]:.0f} s" if cell.id in took else "an unmeasured time"
-            notebook.cells.append(new_markdown_cell(STORED.format(length)))
+            notebook.cells.append(new_markdown_cell(STORED.format(_length(took.get(cell.id, 0)))))
             cell.source, cell.outputs = MAGIC + cell.source, outputs[cell.id]
             needed = before
         notebook.cells.append(cell)
-    notebook.cells.insert(0, code_cell(WARM_UP.format(round(needed), name)))
+    notebook.cells.insert(0, code_cell(WARM_UP.format(_length(needed), name)))
     return notebook
+
+
+def _length(measured: float) -> str:
+    return f"about {measured:.0f} s" if measured else "a time that was not measured"
 
 
 # In the kernel
