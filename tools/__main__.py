@@ -40,7 +40,7 @@ def slides(options: argparse.Namespace) -> int:
 
 
 def editions(options: argparse.Namespace) -> int:
-    """make notebooks without solutions for students, with solutions and marks for instructors"""
+    """make notebooks for students (no solutions), instructors (solutions, marks) and the podium"""
     from tools import editions as edited
 
     for notebook in edited.write(chosen(options.names), options.out or BUILD / "editions"):
