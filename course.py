@@ -36,13 +36,8 @@ if sys.version_info < (3, 11):
         "from python.org and start it by its name, for example `python3.12 course.py`."
     )
 
-from tools.diagnoses import (  # only now: an old Python has got its sentence
-    AGAIN,
-    DIAGNOSES,
-    DISK_FULL,
-    NEEDED_GB,
-    NOT_WRITABLE,
-)
+import tools.__main__ as authors  # only now: an old Python has got its sentence
+from tools.diagnoses import AGAIN, CHECK_PACKAGES, DIAGNOSES, DISK_FULL, NEEDED_GB, NOT_WRITABLE
 from tools.programs import (
     BIN,
     ROOT,
@@ -64,14 +59,8 @@ STAMP = VENV / "course.json"  # what was completed; "unfinished" while an instal
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 PROBE_SECONDS = 3
 WEB = [REQUIREMENTS, WEB_REQUIREMENTS]
-AUTHORS = {  # the commands of tools/: what each does, and which packages it needs
-    "execute": ("run notebooks in order and store their outputs", [REQUIREMENTS]),
-    "slides": ("make slides of the lessons, in build/slides", [REQUIREMENTS]),
-    "editions": ("make notebooks for students and instructors", [REQUIREMENTS]),
-    "translate": ("take the prose out for translators, and put it in again", WEB),
-    "site": ("make the web edition, in build/site", WEB),
-    "badges": ("list the links that do not lead to this repository", []),
-}
+NEEDS = {"translate": WEB, "site": WEB, "badges": []}  # of tools/; other commands: REQUIREMENTS
+LATEST = ".venv-latest"  # made afresh each time, for new versions come every day
 NO_TESTS = 5  # pytest's exit code where it has selected none
 QUICK = ["notebooks/00_start_here.ipynb", "tests/test_data.py", "tests/test_prompts.py"]
 QUICK += ["tests/test_scoring.py", "tests/test_finetune.py", "tests/test_adapters.py"]
@@ -217,9 +206,20 @@ def answers(url):
 
 def installed_torch():
     """The version of torch in .venv, read from a folder's name: importing it takes seconds."""
-    library = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
-    folders = [folder.name for folder in VENV.glob(f"{library}/torch-*.dist-info")]
+    found = (folder.glob("torch-*.dist-info") for folder in libraries())
+    folders = [folder.name for several in found for folder in several]
     return folders[0][len("torch-") : -len(".dist-info")] if folders else None
+
+
+def libraries():
+    """The folders of .venv from which its Python imports."""
+    return VENV.glob("Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages")
+
+
+def find_from_anywhere():
+    """Lessons may lie in any folder, as their editions do: let .venv find what they import."""
+    for folder in libraries():
+        (folder / "course.pth").write_text(f"{ROOT}\n")
 
 
 def silence_announcements():
@@ -269,6 +269,7 @@ def listing(folder):
 def set_up(files):
     """Everything that a lesson needs, then a summary in one line."""
     ensure_packages(files)
+    find_from_anywhere()
     model = ensure_model()
     look = "import platform, psutil as p; print(platform.python_version(), p.virtual_memory()[1])"
     python, memory = run([PYTHON, "-c", look], stdout=subprocess.PIPE)[1].split()
@@ -316,7 +317,12 @@ def choose_port(wanted):
 
 def test(options):
     """the same set-up and the test tools, then every test; arguments after -- go to pytest"""
-    set_up([REQUIREMENTS, TEST_REQUIREMENTS, WEB_REQUIREMENTS])
+    files = [REQUIREMENTS, TEST_REQUIREMENTS, WEB_REQUIREMENTS]
+    if options.latest and VENV.name != LATEST:  # this program once more, on that environment
+        shutil.rmtree(ROOT / LATEST, ignore_errors=True)
+        words = ["test", "--latest", *["--quick"] * options.quick, "--", *options.pytest]
+        return run([sys.executable, __file__, *words], env=environment(COURSE_VENV=LATEST))[0]
+    set_up([loosened(file) for file in files] if options.latest else files)
     if not find_chromium():
         say("No Chromium or Chrome found, so the browser tests are skipped: install one for them.")
     failed, any_test = [], False
@@ -330,6 +336,17 @@ def test(options):
         failed.append("no test has such a name")
     say(f"Failed: {', '.join(failed)}" if failed else "Everything passed.")
     return 1 if failed else 0
+
+
+def loosened(file):
+    """A copy of requirements that lets each package be newer within its major version.
+
+    PyTorch stays: another one is a download of gigabytes.
+    """
+    copy = ROOT / "build" / "latest" / f"{file.parent.name}.txt"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text(re.sub(r"(?m)^(?!torch=)([\w-]+)==(\d+\.\d+).*", r"\1~=\2", file.read_text()))
+    return copy
 
 
 def stages(options):
@@ -347,18 +364,6 @@ def stages(options):
     yield "pytest, two at a time", ["pytest", *several, *chosen, *options.pytest], two
     if not options.quick:
         yield "pytest, one at a time", ["pytest", "-m", "alone", *options.pytest], {}
-
-
-CHECK_PACKAGES = """
-import importlib, importlib.metadata, sys
-for pin in sys.argv[1:]:
-    name, version = pin.split("==")
-    installed = importlib.metadata.version(name).split("+")[0]
-    if installed != version:
-        sys.exit(f"{name} is {installed} instead of {version}")
-    modules = {"scikit-learn": "sklearn"}
-    importlib.import_module(modules.get(name, name.replace("-", "_")))
-"""
 
 
 def check(options):
@@ -450,12 +455,16 @@ def parse(arguments):
         added[command].set_defaults(run=command, pytest=pytest)
     quick = "only the linter, the tests of the core and lesson 0"
     added[test].add_argument("--quick", action="store_true", help=quick)
+    latest = "on the newest versions within each major one, in an environment of their own"
+    added[test].add_argument("--latest", action="store_true", help=latest)
     added[lab].add_argument("--no-browser", action="store_true", help="only print the address")
     added[lab].add_argument("--port", type=int, help="default: the first free one from 8888")
-    for name, (about, needs) in AUTHORS.items():
-        commands.add_parser(name, help=about)
+    for command in authors.COMMANDS:
+        name = command.__name__
+        commands.add_parser(name, help=command.__doc__)
         if arguments[0] == name:  # its options are for tools/ to understand
-            return argparse.Namespace(run=author, command=name, words=arguments[1:], needs=needs)
+            words, needs = arguments[1:], NEEDS.get(name, [REQUIREMENTS])
+            return argparse.Namespace(run=author, command=name, words=words, needs=needs)
     options = parser.parse_args(arguments)
     if pytest and options.run is not test:
         parser.error("only `test` takes arguments after --")

@@ -86,12 +86,8 @@ class Machine:
 
 
 FILES = ["course.py", "requirements.txt", "tests/requirements.txt", "tools/requirements.txt"]
-FILES += [
-    "tools/__init__.py",
-    "tools/diagnoses.py",
-    "tools/programs.py",
-    "helpers/default_model.py",
-]
+FILES += [f"tools/{n}.py" for n in ("__init__", "__main__", "diagnoses", "links", "programs")]
+FILES += ["tools/web/__init__.py", "helpers/default_model.py"]
 
 
 @pytest.fixture
@@ -101,8 +97,10 @@ def course(tmp_path, monkeypatch):
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
+    monkeypatch.delenv("COURSE_VENV", raising=False)
     monkeypatch.syspath_prepend(folder)  # its own tools, not the real course's
-    for name in ("tools", "tools.diagnoses", "tools.programs"):
+    copied = [name.removesuffix(".py").replace("/", ".") for name in FILES if "tools" in name]
+    for name in ["tools", "tools.web", *copied]:
         monkeypatch.delitem(sys.modules, name, raising=False)
     spec = importlib.util.spec_from_file_location("fresh_course", folder / "course.py")
     module = importlib.util.module_from_spec(spec)
@@ -471,6 +469,32 @@ def test_a_quick_test_takes_the_core_and_the_first_lesson(course, machine):
     assert all((ROOT / name).exists() for name in course.QUICK)
 
 
+def test_the_latest_versions_have_an_environment_of_their_own(course, machine, monkeypatch):
+    (course.ROOT / course.LATEST).mkdir()
+    assert course.main(["test", "--latest", "--quick", "--", "-x"]) == 0
+    assert machine.commands == [f"{sys.executable} {course.__file__} test --latest --quick -- -x"]
+    assert not (course.ROOT / course.LATEST).exists()
+    monkeypatch.setattr(course, "LATEST", course.VENV.name)  # as the inner program sees it
+    machine.commands.clear()
+    assert course.main(["test", "--latest"]) == 0
+    (installed,) = [command for command in machine.commands if "pip install" in command]
+    files = [Path(part) for part in installed.split(" -r ")[1:]]
+    assert len(files) == 3 and machine.did("pytest -n 2") == 1
+    loose, pinned = files[0].read_text(), course.REQUIREMENTS.read_text()
+    torch = course.pins()["torch"]
+    assert f"torch=={torch}\n" in loose and loose.count("==") == 1
+    assert re.search(r"(?m)^transformers~=\d+\.\d+$", loose)
+    assert loose.count("\n") == pinned.count("\n")
+
+
+def test_environment_finds_the_course_from_any_folder(course, machine):
+    machine.make_venv()
+    library = course.VENV / "lib" / "python3.12" / "site-packages"
+    library.mkdir(parents=True)
+    lab(course)
+    assert (library / "course.pth").read_text() == f"{course.ROOT}\n"
+
+
 def test_check_finds_everything_in_place(course, machine, capsys):
     lab(course)
     before = contents(course.ROOT)
@@ -565,6 +589,7 @@ def linked(course):
         "pyproject.toml": f'[tool.course]\nrepository = "{OURS}"  # one place\n',
         "README.md": "See https://github.com/SLUG.\nAlso <https://github.com/huggingface/peft>.",
         "notebooks/00_a.ipynb": LESSON,
+        links.PLACES: "\n".join(links.places(OURS, "notebooks/00_a.ipynb").values()),
     }.items():
         (course.ROOT / name).parent.mkdir(exist_ok=True)
         (course.ROOT / name).write_text(text.replace("SLUG", OURS), encoding="utf-8", newline="")
@@ -585,6 +610,8 @@ def test_badges_there_and_back(linked, capsys):
     lesson = (linked.ROOT / "notebooks" / "00_a.ipynb").read_text(encoding="utf-8")
     assert lesson.count("someone/a.course") == 4 and lesson.count(OURS) == 3
     assert links.slug(linked.ROOT) == "someone/a.course"
+    opened = (linked.ROOT / links.PLACES).read_text().splitlines()
+    assert opened == list(links.places("someone/a.course", "notebooks/00_a.ipynb").values())
     assert "https://github.com/someone/a.course.\n" in (linked.ROOT / "README.md").read_text()
     assert authors(linked, ["badges", "--repo", OURS]) == 0
     assert contents(linked.ROOT) == before
@@ -623,6 +650,15 @@ def test_badges_lists_what_disagrees(old, new, problem, linked, capsys):
     assert f"notebooks/00_a.ipynb: {problem}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("service", ["Colab", "Binder", "Kaggle", "nbgitpuller"])
+def test_badges_misses_a_service_of_a_lesson(service, linked, capsys):
+    link = links.places(OURS, "notebooks/00_a.ipynb")[service]
+    page = linked.ROOT / links.PLACES
+    page.write_text(page.read_text().replace(link, ""))
+    assert authors(linked, ["badges"]) == 1
+    assert capsys.readouterr().out == f"{links.PLACES}: the link {link} is missing\n"
+
+
 @pytest.mark.parametrize(
     "slug", ["noslash", "a/b/c", "-a/b", "a/b c", "a/..", "a/b.git", "https://github.com/a/b", "/b"]
 )
@@ -634,6 +670,7 @@ def test_badges_refuses_what_is_no_repository(slug, linked, capsys):
 
 
 def test_the_real_links_agree():
+    assert ROOT / links.PLACES in links.linking_files(ROOT)
     assert links.problems(ROOT) == []
 
 
@@ -652,14 +689,17 @@ def write_notebook(path, *sources):
 
 
 def test_executed_notebook_stores_outputs_and_nothing_of_the_machine(tmp_path):
-    path = tmp_path / "00_a.ipynb"
+    path = tmp_path / "notebooks" / "00_a.ipynb"
+    path.parent.mkdir()
     widget = "import ipywidgets\nipywidgets.IntSlider()"
     panel = "class Panel(ipywidgets.VBox):\n    __repr__ = lambda self: 'A panel.'\nPanel()"
-    held = "held = bytearray(200_000_000)\n1 + 1"
+    busy = "from time import process_time\nuntil = process_time() + 1\n"
+    busy += "while process_time() < until:\n    pass\n"
+    held = f"{busy}held = bytearray(200_000_000)\n1 + 1"
     write_notebook(path, "import os\nos.getcwd()", widget, panel, held)
     line = notebooks.execute(path)
     stored = nbformat.read(path, as_version=4)
-    assert stored.cells[0].outputs[0].data["text/plain"] == repr(str(tmp_path))
+    assert stored.cells[0].outputs[0].data["text/plain"] == repr(str(path.parent))
     assert stored.cells[1].outputs == []  # without its state it tells nothing
     assert stored.cells[2].outputs[0].data == {"text/plain": "A panel."}
     assert stored.cells[3].outputs[0].data["text/plain"] == "2"
@@ -668,7 +708,12 @@ def test_executed_notebook_stores_outputs_and_nothing_of_the_machine(tmp_path):
     assert stored.metadata.kernelspec.name == "python3"
     assert stored.metadata.language_info == {"name": "python"} and "widgets" not in stored.metadata
     assert float(re.search(r"peak memory (\S+) GB", line)[1]) > 0.2
-    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.parent.iterdir()) == [path]
+    table = (tmp_path / "data" / "results" / "cell_seconds.csv").read_text().splitlines()
+    rows = [line.split(",") for line in table]
+    assert rows[0] == ["lesson", "cell", "seconds"]
+    assert [row[:2] for row in rows[1:]] == [["00_a", cell.id] for cell in stored.cells]
+    assert 0.9 < float(rows[-1][2]) < 3
 
 
 RECORD = """

@@ -40,3 +40,13 @@ def test_contrasts_are_those_of_the_medians():
     table = larger.at_7b(pd.DataFrame(made)).round(6)
     expected = [0.9, 0.3, 0.1, 0.5, -0.3, 0.2]  # half-way from 16 to 64 the prompt is at .5
     assert table.to_numpy().tolist() == [expected] * len(larger.NAMES)
+
+
+def test_the_figure_shows_three_data_sets_from_the_lowest_end_to_the_highest(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(larger.plots, "whiskers", lambda panels, *_, **more: drawn.append(panels))
+    larger.draw(ROWS)
+    ends = larger.at_7b(ROWS)["at many"]
+    shown = ends[list(drawn[0])]
+    assert sorted(shown) == [ends.min(), ends.median(), ends.max()]
+    assert all(list(lines) == list(larger.LINES) for lines in drawn[0].values())

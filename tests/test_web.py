@@ -218,6 +218,21 @@ def test_the_site_is_searched_answered_and_moved_from_disk(built_site, page):
     assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
+@pytest.mark.browser
+@pytest.mark.slow
+def test_on_paper_nothing_is_cut_and_solutions_stand_open(built_site, page):
+    page.set_viewport_size({"width": 672, "height": 1000})  # A4 without its margins
+    page.goto((built_site / "lessons" / "00_start_here.html").as_uri())
+    solution = "[...document.querySelectorAll('details:not(.hide) pre')].at(-1).checkVisibility()"
+    assert not page.evaluate(solution)
+    page.emulate_media(media="print")
+    assert page.evaluate(solution)
+    cut = """[...document.querySelectorAll('article :is(pre, table, img, .output)')].filter(
+        part => part.scrollWidth > part.clientWidth + 1
+            || part.getBoundingClientRect().right > innerWidth + 1).map(part => part.innerText)"""
+    assert page.evaluate(cut) == []
+
+
 @pytest.fixture
 def served_site(built_site):
     handler = functools.partial(QuietHandler, directory=built_site)

@@ -40,7 +40,7 @@ def slides(options: argparse.Namespace) -> int:
 
 
 def editions(options: argparse.Namespace) -> int:
-    """make notebooks without solutions for students, with solutions and marks for instructors"""
+    """make notebooks for students (no solutions), instructors (solutions, marks) and the podium"""
     from tools import editions as edited
 
     for notebook in edited.write(chosen(options.names), options.out or BUILD / "editions"):
@@ -88,11 +88,14 @@ def badges(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+COMMANDS = (execute, slides, editions, translate, site, badges)  # course.py passes them on
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Carry one command out and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (execute, slides, editions, translate, site, badges):
+    for command in COMMANDS:
         added = commands.add_parser(command.__name__, help=command.__doc__)
         added.set_defaults(run=command, names=[])
         if command in (execute, slides, editions, translate):

@@ -34,3 +34,15 @@ DIAGNOSES = (  # what an installer prints, and what it means; the first that fit
         f"Python 3.12 and run the same command with it.",
     ),
 )
+
+# Run in .venv with the pins as arguments: ends with a sentence on the first that is not as pinned.
+CHECK_PACKAGES = """
+import importlib, importlib.metadata, sys
+for pin in sys.argv[1:]:
+    name, version = pin.split("==")
+    installed = importlib.metadata.version(name).split("+")[0]
+    if installed != version:
+        sys.exit(f"{name} is {installed} instead of {version}")
+    modules = {"scikit-learn": "sklearn"}
+    importlib.import_module(modules.get(name, name.replace("-", "_")))
+"""

@@ -1,9 +1,10 @@
-"""Editions of a lesson from its one source: for students, for instructors, and for a grader.
+"""Editions of a lesson from its one source: for students, instructors, the podium and a grader.
 
 The source is the lesson as it stands in `notebooks/`, with its blanks and its folded solutions.
 Students get it without solutions and outputs; instructors with every solution in its blank and a
-rubric below. The grader's copy is the students' with the metadata of nbgrader: an answer counts
-where the check took it for right.
+rubric below, and for the podium the students' with a warm-up (`tools/podium.py`). The grader's copy
+is the students' with the metadata of nbgrader, up to the last build: an answer counts where the
+check took it for right.
 """
 
 import copy
@@ -14,6 +15,7 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_markdown_cell
 
+from tools import podium
 from tools.notebooks import DETAILS, code_cell, exercises, tags
 
 BUILT = re.compile(r"(\w+) = checks\.built\((\w+)\.(\w+)")
@@ -36,13 +38,17 @@ c.ExecutePreprocessor.timeout = 1200
 
 
 def write(files: list[Path], out: Path) -> list[Path]:
-    """Write the three editions of these lessons under `out`; returns the notebooks written."""
+    """Write the editions of these lessons under `out`; returns the notebooks written."""
     written = []
     for file in files:
         source = nbformat.read(file, as_version=4)
-        places = {"student": student, "instructor": instructor}
-        for name, edition in places.items():
-            written.append(_store(edition(source), out / name / "notebooks" / file.name))
+        made = {
+            "student": student(source),
+            "instructor": instructor(source),
+            "podium": at_podium(source, file.stem),
+        }
+        for name, notebook in made.items():
+            written.append(_store(notebook, out / name / "notebooks" / file.name))
         if any("build" in tags(cell) for cell in source.cells):
             folder = out / "grader" / file.stem
             written.append(_store(graded(source), folder / "source" / "lesson" / file.name))
@@ -73,6 +79,12 @@ def instructor(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def at_podium(source: nbformat.NotebookNode, lesson: str) -> nbformat.NotebookNode:
+    """The students' edition with a warm-up, and what the cells that take long showed."""
+    outputs = {cell.id: cell.outputs for cell in source.cells if cell.cell_type == "code"}
+    return podium.edition(student(source), outputs, podium.seconds(lesson), lesson)
+
+
 def rubric(check: str) -> str:
     """How to mark what a check judges: the points, and what typical mistakes show."""
     text = f"**Rubric** ({POINTS} points). {POINTS}: the check prints “Right”."
@@ -86,7 +98,10 @@ def rubric(check: str) -> str:
 
 
 def graded(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The students' edition with nbgrader's metadata, and a test cell below each build's check."""
+    """The students' edition with nbgrader's metadata, and a test cell below each build's check.
+
+    It ends with the last test: what follows needs no marking and would train for minutes.
+    """
     notebook = student(source)
     cells, builds = [], 0
     for cell in notebook.cells:
@@ -102,7 +117,8 @@ def graded(source: nbformat.NotebookNode) -> nbformat.NotebookNode:
             )
             test.metadata.nbgrader = _marks(f"test-{builds}", grade=True, points=POINTS)
             cells.append(test)
-    notebook.cells = cells
+    places = [place for place, cell in enumerate(cells) if "nbgrader" in cell.metadata]
+    notebook.cells = cells[: max(places, default=0) + 1]
     return notebook
 
 

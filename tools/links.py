@@ -1,4 +1,7 @@
-"""Links to the course's own repository: Colab, Binder, clone. Its slug stands in pyproject.toml."""
+"""Links to the course's own repository: to clone it, and to open it on services such as Colab.
+
+Its slug stands in pyproject.toml.
+"""
 
 import re
 from pathlib import Path
@@ -6,6 +9,8 @@ from pathlib import Path
 COLAB = "https://colab.research.google.com/github/"
 BINDER = "https://mybinder.org/v2/gh/"
 GITHUB = "https://github.com/"
+HUB = "https://hub.example.org"  # stands for a class's own JupyterHub
+PLACES = "docs/open-elsewhere.md"
 SLUG = r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+"
 
 
@@ -22,6 +27,20 @@ def slug(root: Path) -> str:
             'pyproject.toml lacks `repository = "OWNER/NAME"` under [tool.course]: write it there.'
         )
     return line[1]
+
+
+def places(repository: str, lesson: str) -> dict[str, str]:
+    """Where a lesson opens without an installation: a link for each service.
+
+    `lesson` is a path such as notebooks/00_start_here.ipynb.
+    """
+    pull = f"{HUB}/hub/user-redirect/git-pull?repo={GITHUB}{repository}&branch=main"
+    return {
+        "Colab": f"{COLAB}{repository}/blob/main/{lesson}",
+        "Binder": f"{BINDER}{repository}/main?urlpath=lab/tree/{lesson}",
+        "Kaggle": f"https://kaggle.com/kernels/welcome?src={GITHUB}{repository}/blob/main/{lesson}",
+        "nbgitpuller": f"{pull}&targetPath=course&urlpath=lab/tree/course/{lesson}",
+    }
 
 
 def rewrite(root: Path, new: str) -> list[Path]:
@@ -56,14 +75,18 @@ def _replace(file: Path, pattern: str, new: str) -> bool:
 
 
 def linking_files(root: Path) -> list[Path]:
-    """The README, the citation and the lessons."""
-    named = [root / "README.md", root / "CITATION.cff"]
-    files = [*named, *sorted((root / "notebooks").glob("*.ipynb"))]
+    """The README, the citation, the pages of `docs/` and the lessons."""
+    named = [root / "README.md", root / "CITATION.cff", *sorted((root / "docs").glob("*.md"))]
+    files = [*named, *_lessons(root)]
     return [file for file in files if file.exists()]
 
 
+def _lessons(root: Path) -> list[Path]:
+    return sorted((root / "notebooks").glob("*.ipynb"))
+
+
 def problems(root: Path) -> list[str]:
-    """A sentence for each link that leads elsewhere and each badge that a lesson lacks."""
+    """A sentence for each link that leads elsewhere, and for each that a file needs and lacks."""
     right = slug(root)
     sentences = []
     for file in linking_files(root):
@@ -71,14 +94,18 @@ def problems(root: Path) -> list[str]:
         where = file.relative_to(root).as_posix()
         wrong = [start + other for start, other in _links(text, right) if other != right]
         sentences += [f"{where}: {link} should lead to {right}" for link in wrong]
-        if file.suffix == ".ipynb":
-            badges = (
-                f"{COLAB}{right}/blob/main/{where}",
-                f"{BINDER}{right}/main?urlpath=lab/tree/{where}",
-            )
-            absent = [link for link in badges if link not in text]
-            sentences += [f"{where}: the link {link} is missing" for link in absent]
+        absent = [link for link in _needed(root, file, right) if link not in text]
+        sentences += [f"{where}: the link {link} is missing" for link in absent]
     return sentences
+
+
+def _needed(root: Path, file: Path, repository: str) -> list[str]:
+    """The links that a file must hold: a lesson its badges, the page of places all of them."""
+    all_places = [places(repository, f"notebooks/{lesson.name}") for lesson in _lessons(root)]
+    if file == root / PLACES:
+        return [link for lesson in all_places for link in lesson.values()]
+    own = places(repository, f"notebooks/{file.name}")
+    return [own["Colab"], own["Binder"]] if own in all_places else []
 
 
 def _links(text: str, right: str) -> list[tuple[str, str]]:

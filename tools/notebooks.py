@@ -9,7 +9,6 @@ import json
 import os
 import re
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from tools.programs import ROOT
 
 CELL_SECONDS = 1200
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
+VERDICTS, VERDICT_COLUMNS = "verdicts.csv", ("claim", "lesson", "measured", "verdict", "why")
+TIMES, TIME_COLUMNS = "cell_seconds.csv", ("lesson", "cell", "seconds")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -33,29 +34,19 @@ class NotebookError(RuntimeError):
 def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
-    It runs without anybody's predictions; the verdicts that it records are stored too, and what
-    slides and the web edition show (`tools/screen.py`).
+    It runs without anybody's predictions; the verdicts that it records are stored too, the seconds
+    that each cell took, and what slides and the web edition show (`tools/screen.py`).
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
     notebook = nbformat.read(file, as_version=4)
     settings = {"timeout": CELL_SECONDS, "kernel_name": "python3", "record_timing": False}
     place = {"metadata": {"path": str(file.parent)}}
     client = NotebookClient(notebook, resources=place, **settings)
-    started, memory = time.monotonic(), 0
     scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
     alone = os.environ | {"COURSE_RECORDS": scratch.name}
     with scratch, client.setup_kernel(env=alone):
         _record_for_screen(client, file.stem, Path(scratch.name))
-        for number, cell in enumerate(notebook.cells):
-            try:
-                client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
-            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
-                raise NotebookError(
-                    f"{error}\n{file.name} failed in cell {number} (with text cells, from 0): "
-                    "mend it; the stored notebook is unchanged."
-                ) from error
-            memory = max(memory, peak_memory(client.km.provisioner.pid))
-        seconds = time.monotonic() - started - screen.seconds_spent(Path(scratch.name))
+        timed, memory = _run_cells(client, file.stem, Path(scratch.name))
         verdicts = recorded(Path(scratch.name))
         results = file.parent.parent / "data" / "results"
         screen.keep(file.stem, Path(scratch.name), results / "screen")
@@ -63,8 +54,37 @@ def execute(file: Path) -> str:
     _replace(file, nbformat.writes(notebook).encode() + b"\n")
     if picture := picture_of(notebook):
         _replace(results / f"{file.stem}.png", picture)
-    keep_verdicts(results / "verdicts.csv", file.stem, verdicts)
-    return f"{file.name}: {seconds:.0f} s, peak memory {memory / 1e9:.2f} GB"
+    keep_rows(results / VERDICTS, VERDICT_COLUMNS, file.stem, verdicts)
+    keep_rows(results / TIMES, TIME_COLUMNS, file.stem, timed)
+    seconds = sum(row["seconds"] for row in timed)
+    return f"{file.name}: {seconds:.0f} s of processor time, peak memory {memory / 1e9:.2f} GB"
+
+
+def _run_cells(client: NotebookClient, lesson: str, records: Path) -> tuple[list[dict], int]:
+    """Run all cells; returns a row with the seconds of each code cell, and the peak in bytes.
+
+    The seconds are those of the processor, so other programs do not count; nor does what is
+    recorded for the screen.
+    """
+    timed, memory, kernel = [], 0, client.km.provisioner.pid
+
+    def lesson_seconds() -> float:
+        return processor_seconds(kernel) - screen.seconds_spent(records)
+
+    for number, cell in enumerate(client.nb.cells):
+        began = lesson_seconds()
+        try:
+            client.execute_cell(cell, number, execution_count=client.code_cells_executed + 1)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            raise NotebookError(
+                f"{error}\n{lesson}.ipynb failed in cell {number} (with text cells, from 0): "
+                "mend it; the stored notebook is unchanged."
+            ) from error
+        if cell.cell_type == "code":
+            spent = max(0.0, lesson_seconds() - began)
+            timed.append({"lesson": lesson, "cell": cell.id, "seconds": round(spent, 1)})
+        memory = max(memory, peak_memory(kernel))
+    return timed, memory
 
 
 def _record_for_screen(client: NotebookClient, lesson: str, folder: Path) -> None:
@@ -73,14 +93,13 @@ def _record_for_screen(client: NotebookClient, lesson: str, folder: Path) -> Non
     client.kc.execute(f"{path}; from tools import screen; {install}", silent=True)
 
 
-def _tells(output: nbformat.NotebookNode) -> bool:
-    """Whether an output still tells something once widgets, stored without state, are gone.
+def tells(output: dict) -> bool:
+    """Whether an output still tells something once widgets are gone, which have no stored state.
 
     The plain sentence of a widget of ours stays in its place; a progress bar has none.
     """
-    if output.get("data", {}).pop(WIDGET, None) is None:
-        return True
-    return output.data.get("text/plain", "").endswith(".")
+    data = output.get("data", {})
+    return WIDGET not in data or data.get("text/plain", "").endswith(".")
 
 
 def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
@@ -101,14 +120,16 @@ def recorded(records: Path) -> list[dict]:
         return []
 
 
-def keep_verdicts(table: Path, lesson: str, verdicts: list[dict]) -> None:
-    """Put a lesson's verdicts in the place of its old ones, in a CSV file with a row for each."""
-    columns = ["claim", "lesson", "measured", "verdict", "why"]
+def keep_rows(table: Path, columns: tuple[str, ...], lesson: str, rows: list[dict]) -> None:
+    """Put a lesson's rows in the place of its old ones in a CSV file; other lessons' rows stay.
+
+    The file is in the order of claims where it has them, else in that of lessons.
+    """
     kept = []
     if table.exists():
         with table.open(newline="", encoding="utf-8") as opened:
             kept = [row for row in csv.DictReader(opened) if row["lesson"] != lesson]
-    rows = sorted(kept + verdicts, key=lambda row: (row["claim"], row["lesson"]))
+    rows = sorted(kept + rows, key=lambda row: (row.get("claim", ""), row["lesson"]))
     if rows or table.exists():
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -122,6 +143,12 @@ def _replace(file: Path, content: bytes) -> None:
     part = file.with_name(file.name + ".part")
     part.write_bytes(content)
     part.replace(file)
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process and those that it has started and seen end have used of the processor."""
+    used = psutil.Process(pid).cpu_times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def forget_peak(pid: int) -> None:
@@ -151,7 +178,9 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if _tells(output)]
+            cell.outputs = [output for output in cell.outputs if tells(output)]
+            for output in cell.outputs:
+                output.get("data", {}).pop(WIDGET, None)
 
 
 # What a lesson holds

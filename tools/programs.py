@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+VENV = ROOT / os.environ.get("COURSE_VENV", ".venv")  # a folder in the course's own
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 LOCK = ROOT / ".course.lock"
 PATIENCE_SECONDS = 5  # for an interrupted program to clean up

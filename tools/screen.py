@@ -51,9 +51,9 @@ def install(lesson: str, folder: str) -> None:
 
     @contextmanager
     def counted():
-        began = time.monotonic()
+        began = time.process_time()
         yield
-        spent = seconds_spent(place) + time.monotonic() - began
+        spent = seconds_spent(place) + time.process_time() - began
         (place / SPENT).write_text(str(spent))
 
     def displayed(*things, **options):
@@ -74,7 +74,7 @@ def install(lesson: str, folder: str) -> None:
 
 
 def seconds_spent(folder: Path) -> float:
-    """How long the recording in `folder` took, which is not the lesson's own time."""
+    """The processor seconds of the recording in `folder`, which are not the lesson's own."""
     file = folder / SPENT
     return float(file.read_text()) if file.exists() else 0.0
 

@@ -22,7 +22,7 @@ from tools.notebooks import html_output, output_text, tags, with_text
 from tools.programs import ROOT, find_chromium
 
 HERE = Path(web.__file__).parent
-PAGES = ("glossary", "method", "performance", "faults")  # of docs/
+PAGES = ("glossary", "method", "performance", "faults", "open-elsewhere")  # of docs/
 BADGES = re.compile(r"^\[!\[Open in Colab\].*\n?", re.M)
 QUIZ = re.compile(r"quiz\.show\((\d+)\)")
 
