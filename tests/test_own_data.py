@@ -15,18 +15,28 @@ import pytest
 
 from helpers.data import DATA, DataError
 from own_data import __main__ as command_line
-from own_data import classifiers, compare_own, judging, kept, label_words, measuring, read_own
+from own_data import (
+    classifiers,
+    compare_own,
+    curve,
+    judging,
+    kept,
+    label_words,
+    measuring,
+    read_own,
+    ways,
+)
 from own_data.advice import advise
 from own_data.clock import Clock
 from own_data.judging import judge
 from own_data.labels import Row
-from own_data.measuring import TITLES, WAYS
 from own_data.prompted import Asked, choose_prompt, cutter, readings
 from own_data.reading import OwnData, shorten
 from own_data.record import Record
 from own_data.separated import separator_of
 from own_data.splitting import DEV, LEARNED, parts_drawn
 from own_data.training import falling
+from own_data.ways import TITLES, WAYS
 
 WORDS = ["bag", "lamp", "pan", "chair", "gate", "book", "cup", "bed", "key", "map", "pen", "bin"]
 
@@ -437,11 +447,43 @@ def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
     assert "a few questions only: examples in the prompt (10); give --minutes 20." in told
 
 
-@pytest.mark.parametrize(("half", "told"), [(0.5, "may bring as much"), (0.69, "hardly help")])
+GROWN = [(0.5, "many may bring more again"), (0.79, "hardly help"), (0.74, "too few to tell")]
+
+
+@pytest.mark.parametrize(("half", "told"), GROWN)
 def test_what_more_labelled_rows_would_bring_is_told(tmp_path, half, told):
-    judged = found(tmp_path, BASE | {"words": 0.8})
-    judged.record.way("words")["growth"] = [half, 0.7]
-    assert any(told in reason for reason in advise(judged, minutes=5).reasons)
+    judged = found(tmp_path, BASE | {"words": 0.8}, 1000 if half > 0.75 else 40 + 60 * (half < 0.6))
+    right = curve.points(judged.own, judged.record, "words")
+    assert not right and not any("doubling" in reason for reason in advise(judged, 5).reasons)
+    asked = curve.questions(judged.own)
+    said = [i in judged.answers["words"].rows[judged.answers["words"].right] for i in asked]
+    fewer = round((0.8 - half) * len(asked))
+    lost = [i for i, one in enumerate(said) if one][:fewer]
+    rows = curve.steps(judged.own)[0]
+    judged.record.way("words")["curve"] = {
+        str(rows): [int(one and i not in lost) for i, one in enumerate(said)]
+    }
+    (reason,) = [reason for reason in advise(judged, minutes=5).reasons if "doubling" in reason]
+    assert told in reason and reason.startswith("Word counts (TF-IDF) with fewer labelled rows")
+
+
+def test_a_part_of_the_rows_holds_every_label_and_all_that_a_smaller_part_holds(mail):
+    given, sizes = mail.round(0), curve.steps(mail)
+    assert sizes == [] and curve.all_rows(mail) == len(given.task.train) + len(given.dev) == 14
+    before: set = set()
+    for rows in (4, 7, 10, 14):
+        task, dev = curve.part_of(given, rows)
+        assert len(task.train) + len(dev) == rows
+        assert {example.label for example in task.train} == set(mail.labels)
+        assert before <= {example.text for example in (*task.train, *dev)}
+        before = {example.text for example in (*task.train, *dev)}
+    assert curve.steps(mail._replace(rows=mail.rows * 8, part=mail.part * 8)) == [56, 28]
+
+
+def test_the_rows_to_choose_by_are_no_block_of_a_sorted_file():
+    given = many(dict.fromkeys("abcd", 40))
+    own = OwnData("mine", ("text", "label"), given, parts_drawn(given), [])
+    assert len({example.label for example in own.round(0).dev[:8]}) > 1
 
 
 def test_macro_f1_counts_every_label_alike(tmp_path):
@@ -472,7 +514,16 @@ def model_loaded(tiny, monkeypatch):
     monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
 
 
-OUT = ["answers.csv", "examples.jsonl", "figure.svg", "record.json", "report.html", "table.csv"]
+OUT = [
+    "answers.csv",
+    "curve.csv",
+    "curve.svg",
+    "examples.jsonl",
+    "figure.svg",
+    "record.json",
+    "report.html",
+    "table.csv",
+]
 OUT += ["use.json", "ways"]
 LONG = "30"  # minutes: all that can be asked is asked long before
 
@@ -616,7 +667,7 @@ def test_a_failure_of_one_way_is_a_line_in_the_table(tiny, mail, tmp_path, monke
     def broken(*_):
         raise RuntimeError("out of memory\nand more")
 
-    monkeypatch.setattr(measuring, "train", broken)
+    monkeypatch.setattr(ways, "train", broken)
     result = compare_own(tiny, mail, tmp_path / "out", float(LONG))
     notes = result.table()["note"]
     assert notes["fine-tuning (LoRA)"] == "did not work: out of memory"
