@@ -46,11 +46,11 @@ def advise(
     if not order:
         reasons = ["No way worked, or there was no time to ask it; the table says why."]
         return Advice("No way could be measured", "", "", False, reasons)
-    best, over = order[0], lead(judged, order[0], "majority")
-    way, decided, reasons = best, False, []
+    best, decided, reasons = order[0], False, []
     found = any(_found(judged, name) for name in order)
     if not found:
-        choice, reasons = _nothing(judged, best, over, minutes)
+        way = max(order, key=lambda name: lead(judged, name, "majority").gap.low)
+        choice, reasons = _nothing(judged, way, lead(judged, way, "majority"), minutes)
     elif (way := recommended(judged, order)) is not None:
         decided, choice = True, f"Use {TITLES[way]}"
         reasons = _because(judged, way, order)
@@ -130,7 +130,8 @@ def _closest(judged: Judged, best: str, order: list[str]) -> str:
 def _nothing(judged: Judged, best: str, over: Lead, minutes: float) -> tuple[str, list[str]]:
     """Where no way is surely better than the most frequent label."""
     told = _told(best, "majority", over)
-    if over.questions >= ENOUGH and over.gap.high < 2 * MARGIN:
+    surely = over.questions >= ENOUGH and over.gap.high < 2 * MARGIN
+    if surely and not _held_back(judged, minutes):
         choice = f"Nothing was found: no way is much better than {TITLES['majority']}"
         then = "Perhaps the labels do not follow from the texts; look at the mistakes below."
         return choice, [told, then]

@@ -35,7 +35,7 @@ from own_data.reading import OwnData, shorten
 from own_data.record import Record
 from own_data.separated import separator_of
 from own_data.splitting import DEV, LEARNED, parts_drawn
-from own_data.training import falling
+from own_data.training import CUT_SHORT, falling
 from own_data.ways import TITLES, WAYS
 
 WORDS = ["bag", "lamp", "pan", "chair", "gate", "book", "cup", "bed", "key", "map", "pen", "bin"]
@@ -435,6 +435,22 @@ def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
     assert judging.lead(judged, "lora", "words").gap.mean > 0
     advice = advise(judged, minutes=5)
     assert "nothing is surely better" not in advice.choice and advice.way == "words"
+
+
+def test_where_nothing_is_found_the_way_that_comes_nearest_is_told(tmp_path):
+    """A way that was asked little leads on its few questions, and is no better than nothing."""
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.5, "zero-shot": 0.5})
+    judged.answers["words"].right[30:38] = True
+    for name, right in (("majority", 16), ("words", 10), ("zero-shot", 15)):
+        judged.answers[name].right[:30] = np.arange(30) < right
+    few = judged.answers["zero-shot"]
+    judged.answers["zero-shot"] = type(few)(*(part[:30] for part in few))
+    advice = advise(judged, minutes=5)
+    assert advice.choice.startswith("Nothing was found") and advice.way == "words"
+    judged.record.way("lora")["taught"]["0"] = {"note": CUT_SHORT, "passes": 0.5}
+    advice = advise(judged, minutes=5)
+    assert advice.choice.startswith("Undecided: nothing is surely better yet")
+    assert advice.way == "words" and "Word counts (TF-IDF) against always" in advice.reasons[0]
 
 
 def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):

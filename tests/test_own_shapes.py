@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.data import Example, Task
+from helpers.data import DATA, Example, Task
 from own_data import compare_own, curve, judging, kept, read_own
 from own_data.classifiers import NEVER
 from own_data.prompted import CANDIDATES, forms, prompt_again
 from own_data.reading import Round
 from own_data.ways import TITLES, UNTAUGHT
 
+GALLERY = DATA.parent / "docs" / "gallery"
 FILLERS = "the a my we it so then still just about from with after again today please"
 SHARE = 0.35  # of a text's words that tell its label
 
@@ -256,3 +257,14 @@ def test_every_way_has_a_learning_curve_where_there_is_time(compared):
     assert page.count("data:image/svg+xml;base64,") == 2 and "The last doubling brought" in page
     alts = re.findall(r'alt="([^"]+)"', page)
     assert len(alts) == 2 and "with fewer labelled rows" in page and "labelled rows, " in alts[1]
+
+
+@pytest.mark.parametrize("name", ["support_tickets", "reviews"])
+def test_a_page_of_the_gallery_stands_alone_and_is_of_the_rows_as_they_are(name):
+    page = (GALLERY / f"{name}.html").read_text(encoding="utf-8")
+    assert len(page.encode()) < 300_000 and "<script" not in page
+    assert "http" not in page and not re.search(r'src="(?!data:)', page)
+    assert not re.search(r"(?<![\w.])/(work|tmp|home|root)/", page)
+    assert f"docs/gallery/{name}.html" in (DATA.parent / "README.md").read_text(encoding="utf-8")
+    own = read_own(DATA / f"{name}.csv")
+    assert f"{len(own.rows)} usable rows with {len(own.labels)} labels" in page
