@@ -9,14 +9,15 @@ import math
 from typing import NamedTuple
 
 from helpers.compare import Interval
-from own_data.judging import Judged, Lead, accuracy, lead, macro_f1
-from own_data.measuring import TITLES, WAYS
+from own_data.curve import points
+from own_data.judging import Judged, Lead, accuracy, lead, macro_f1, paired
 from own_data.training import CUT_SHORT
+from own_data.ways import TITLES, WAYS
 
 MARGIN = 0.1  # a smaller difference is left to simplicity
 LEAST = 20  # questions, or all there are: with fewer a way is not judged
 ENOUGH = 100  # questions from which it is said that a way has found nothing, or does badly
-GROWTH = 0.03  # from half of the rows to all: less is next to nothing
+GROWTH = 0.05  # from half of the rows to all: less is next to nothing
 FULL_PASSES = 8  # over the rows that a training should have time for
 PRICE, QUERIES = 0.1, 1000.0  # of a million tokens; questions a day
 
@@ -45,11 +46,11 @@ def advise(
     if not order:
         reasons = ["No way worked, or there was no time to ask it; the table says why."]
         return Advice("No way could be measured", "", "", False, reasons)
-    best, over = order[0], lead(judged, order[0], "majority")
-    way, decided, reasons = best, False, []
+    best, decided, reasons = order[0], False, []
     found = any(_found(judged, name) for name in order)
     if not found:
-        choice, reasons = _nothing(judged, best, over, minutes)
+        way = max(order, key=lambda name: lead(judged, name, "majority").gap.low)
+        choice, reasons = _nothing(judged, way, lead(judged, way, "majority"), minutes)
     elif (way := recommended(judged, order)) is not None:
         decided, choice = True, f"Use {TITLES[way]}"
         reasons = _because(judged, way, order)
@@ -64,7 +65,7 @@ def advise(
     held_back = [] if at_top else _held_back(judged, minutes)
     if decided and held_back:
         choice += ", for now"
-    reasons += [*held_back, *_rare(judged, way), *(_growth(judged) if found else [])]
+    reasons += [*held_back, *_rare(judged, way), *(_growth(judged, way) if found else [])]
     reasons += [_cost(judged, way, runner_up, queries, price), _caution(judged, way)]
     return Advice(choice, way, runner_up, decided, reasons)
 
@@ -129,7 +130,8 @@ def _closest(judged: Judged, best: str, order: list[str]) -> str:
 def _nothing(judged: Judged, best: str, over: Lead, minutes: float) -> tuple[str, list[str]]:
     """Where no way is surely better than the most frequent label."""
     told = _told(best, "majority", over)
-    if over.questions >= ENOUGH and over.gap.high < 2 * MARGIN:
+    surely = over.questions >= ENOUGH and over.gap.high < 2 * MARGIN
+    if surely and not _held_back(judged, minutes):
         choice = f"Nothing was found: no way is much better than {TITLES['majority']}"
         then = "Perhaps the labels do not follow from the texts; look at the mistakes below."
         return choice, [told, then]
@@ -208,16 +210,30 @@ def _rare(judged: Judged, way: str) -> list[str]:
     ]
 
 
-def _growth(judged: Judged) -> list[str]:
-    """What more labelled rows may bring, as half of them told of the better word counts."""
-    grown = [judged.record.ways[name].get("growth") for name in judged.answers]
-    half, whole = max(filter(None, grown), key=lambda pair: pair[1], default=(0.0, 0.0))
-    if not whole:
+def _growth(judged: Judged, way: str) -> list[str]:
+    """What more labelled rows may bring: by the curve of a way, or of the better word counts."""
+    curves = {name: points(judged.own, judged.record, name) for name in judged.answers}
+    drawn = [name for name, found in curves.items() if len(found) > 1]
+    if not drawn:
         return []
-    told = f"With half of the rows word counts were right in {100 * half:.0f} %"
-    told += f", with all in {100 * whole:.0f} %"
-    more = "may bring as much again" if whole - half > GROWTH else "would hardly help them"
-    return [f"{told}: twice as many labelled rows {more}."]
+    name = (
+        way if way in drawn else max(drawn, key=lambda name: list(curves[name].values())[-1].mean())
+    )
+    shares = [f"{100 * right.mean():.0f} % after {rows}" for rows, right in curves[name].items()]
+    (_, half), (_, whole) = list(curves[name].items())[-2:]
+    gain = paired(whole, half)
+    brought, low, high = map(_more_of_100, gain)
+    if whole.mean() > 1 - GROWTH or gain.high < GROWTH:
+        more = "twice as many would hardly help"
+    elif gain.low > 0:
+        more = "twice as many may bring more again"
+    else:
+        more = f"{len(whole)} questions are too few to tell whether twice as many would help"
+    title = TITLES[name][0].upper() + TITLES[name][1:]
+    return [
+        f"{title} with fewer labelled rows: right in {', '.join(shares)}. The last doubling "
+        f"brought {brought} of 100 (from {low} to {high}): {more}."
+    ]
 
 
 def _cost(judged: Judged, way: str, other: str, queries: float, price: float) -> str:

@@ -24,10 +24,6 @@ class Clock:
         """Seconds that are left."""
         return self.seconds - self.now()
 
-    def at(self, share: float) -> float:
-        """The time at which a share of the seconds is over."""
-        return share * self.seconds
-
     def __enter__(self) -> "Clock":
         form = "{percentage:3.0f}% of the time |{bar}| {desc}"
         self._bar = tqdm(total=self.seconds, bar_format=form, leave=False)

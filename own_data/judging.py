@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from helpers.compare import Interval, interval, resample
-from own_data.measuring import WAYS
 from own_data.reading import OwnData
 from own_data.record import Record
+from own_data.ways import UNTAUGHT, WAYS
 
 TIMES = 2000  # samples for an interval of the macro-F1
-MOST_SHOWN = 10  # mistakes, odd labels
-UNTAUGHT = ("majority", "zero-shot")  # they have seen no text with its label
+MOST_SHOWN = 10  # mistakes, odd labels, pairs of labels
 
 
 class Answers(NamedTuple):
@@ -93,29 +92,31 @@ def macro_f1(judged: Judged, way: str, seed: int = 0) -> Interval:
 
 
 def lead(judged: Judged, a: str, b: str) -> Lead:
-    """How much more often `a` is right than `b`, paired by question.
-
-    Where they differ in no question the bootstrap sees no spread; then the bounds are the share of
-    questions in which they might differ, when 1 in 20 such measurements sees none.
-    """
+    """How much more often `a` is right than `b`, paired by question."""
     if (b, a) in judged.leads:
         (mean, low, high), questions = judged.leads[b, a]
         return Lead(Interval(-mean, -high, -low), questions)
     if (a, b) not in judged.leads:
-        judged.leads[a, b] = _lead(judged.answers[a], judged.answers[b])
+        first, second = judged.answers[a], judged.answers[b]
+        _, i, j = np.intersect1d(first.rows, second.rows, return_indices=True)
+        judged.leads[a, b] = Lead(paired(first.right[i], second.right[j]), len(i))
     return judged.leads[a, b]
 
 
-def _lead(first: Answers, second: Answers) -> Lead:
-    common, i, j = np.intersect1d(first.rows, second.rows, return_indices=True)
-    if not len(common):
-        return Lead(Interval(0.0, -1.0, 1.0), 0)
-    gap = first.right[i].astype(float) - second.right[j]
+def paired(first: np.ndarray, second: np.ndarray) -> Interval:
+    """How much more often the first is right than the second [questions], on the same questions.
+
+    Where they differ in none the bootstrap sees no spread; then the bounds are the share of
+    questions in which they might differ, when 1 in 20 such measurements sees none.
+    """
+    if not len(first):
+        return Interval(0.0, -1.0, 1.0)
+    gap = first.astype(float) - second
     if not gap.any():
         most = 1 - 0.05 ** (1 / len(gap))
-        return Lead(Interval(0.0, -most, most), len(gap))
+        return Interval(0.0, -most, most)
     low, high = np.percentile(resample(gap), (2.5, 97.5))
-    return Lead(Interval(float(gap.mean()), float(low), float(high)), len(gap))
+    return Interval(float(gap.mean()), float(low), float(high))
 
 
 def confusion(judged: Judged, way: str) -> pd.DataFrame:
@@ -123,6 +124,20 @@ def confusion(judged: Judged, way: str) -> pd.DataFrame:
     answers, labels = judged.answers[way], np.array(judged.own.labels)
     rows = pd.Series(labels[judged.truth(answers.rows)], name="label")
     return pd.crosstab(rows, pd.Series(labels[answers.said], name="said"))
+
+
+def mix_ups(judged: Judged, way: str) -> pd.DataFrame:
+    """Which label was most often taken for which, where a table of all pairs would be too large."""
+    answers, labels = judged.answers[way], np.array(judged.own.labels)
+    wrong = ~answers.right
+    pairs = {
+        "label": labels[judged.truth(answers.rows)][wrong],
+        "said": labels[answers.said][wrong],
+    }
+    counted = pd.DataFrame(pairs).value_counts().rename("questions").reset_index()
+    return counted.sort_values(["questions", "label", "said"], ascending=[False, True, True])[
+        :MOST_SHOWN
+    ]
 
 
 def mistakes(judged: Judged, way: str) -> pd.DataFrame:

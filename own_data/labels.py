@@ -10,7 +10,7 @@ from typing import NamedTuple
 from helpers.data import DataError
 
 LEAST = 4  # rows of a label: two to learn from, two to be asked
-MOST_LABELS = 150  # every question is scored with every label
+MOST_LABELS = 150  # with more, few rows of each can be learned in a few minutes
 MOST_NUMBERS = 20  # different numbers: with more, they were measured rather than given as labels
 UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")  # of no width
 JOINTS = (";", "|", ",")

@@ -1,12 +1,10 @@
 """Every way taught and asked, the quick ones first, within a time.
 
-In the first round each way learns all rows but the questions, and is asked until its share of the
-time is over. Then whatever time is left goes to the way that has answered least, so that intervals
-become narrower; where a round's questions are used up, the next round teaches anew.
+In the first round each way learns all rows but the questions, and is asked for its share of the
+time. Then whatever time is left goes to the way that has answered least, so that intervals
+become narrower; where a round's questions are used up, the next round teaches anew. Time that is
+left when all is asked goes to learning curves, which quick ways have drawn before.
 """
-
-from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,41 +12,15 @@ from helpers.compare import interval
 from helpers.data import texts
 from helpers.default_model import first_line
 from helpers.model import LanguageModel
-from own_data.classifiers import learn_counts, learn_majority, learn_probe, quality
 from own_data.clock import Clock
+from own_data.curve import part_of, questions, steps
 from own_data.kept import PLACE, load_way
-from own_data.prompted import choose_prompt, prompt_again
-from own_data.reading import OwnData, Round
+from own_data.labels import Row
+from own_data.reading import OwnData
 from own_data.record import Record
-from own_data.training import train
+from own_data.ways import UNTAUGHT, WAYS, Way, learn
 
-
-class Way(NamedTuple):
-    """One way, and the shares of the time at which its teaching and its first asking end.
-
-    `quick` ways learn and answer in seconds, whatever the time.
-    """
-
-    name: str
-    title: str
-    taught_by: float = 0.0
-    asked_by: float = 0.0
-    quick: bool = False
-
-
-WAYS = (  # in the order in which they are tried; the simpler come first
-    Way("majority", "always the most frequent label", quick=True),
-    Way("words", "word counts (TF-IDF)", quick=True),
-    Way("characters", "counts of word pieces (TF-IDF)", quick=True),
-    Way("zero-shot", "asking without examples", 0.06, 0.12),
-    Way("prompt", "examples in the prompt", 0.22, 0.38),
-    Way("probe", "a classifier on the model's states", 0.46, 0.52),
-    Way("lora", "fine-tuning (LoRA)", 0.86, 0.95),
-)
-TITLES = {way.name: way.title for way in WAYS}
-COUNTS = {"words": "tfidf", "characters": "characters"}
 LEAST = 0.02  # share of the time: with less, nothing is begun
-LEARNING, ASKING = 0.3, 0.1  # of the time that is left: so much a way gets if it comes late
 
 
 class Comparing:
@@ -66,15 +38,16 @@ class Comparing:
         """Teach and ask every way as long as there is time; a failure ends one way only."""
         for way in WAYS:
             if self.clock.left() > 0 or not self.record.way(way.name)["answers"]:
-                self._attempt(way, 0, way.asked_by)
-            if way.name in COUNTS and not self.record.way(way.name)["failed"]:
-                self._learn_half(way)
+                self._attempt(way, 0, way.asking)
             for number in range(1, self.whole.rounds):
                 if way.quick and self._is_short(way):
                     self._attempt(way, number)
+            if way.quick:
+                self._draw_curves((way,))
             self._say(way)
         while way := self._next():
             self._attempt(way, self._unfinished(way))
+        self._draw_curves(WAYS)
 
     def _is_short(self, way: Way) -> bool:
         """Whether a round of a quick way takes next to nothing of the time that is left."""
@@ -100,9 +73,9 @@ class Comparing:
         return next((n for n in rounds if set(self.whole.asked(n)) - set(answered)), None)
 
     def _attempt(self, way: Way, number: int, share: float = 0.0) -> None:
-        """Teach a way in a round and ask it, block by block, until a share of the time is over.
+        """Teach a way in a round and ask it, block by block, for a share of the time that is left.
 
-        Where it is over already, some of what is left is taken; without a share, one block is all.
+        Without a share, or without time, one block is all.
         """
         known = self.record.way(way.name)
         missing = [i for i in self.whole.asked(number) if str(i) not in known["answers"]]
@@ -111,8 +84,7 @@ class Comparing:
         try:
             if (way.name, number) not in self.taught:
                 self.taught[way.name, number] = self._teach(way, number)
-            until = self.clock.now() + ASKING * self.clock.left() if share else 0.0
-            until = max(until, self.clock.at(share))
+            until = self.clock.now() + share * self.clock.left()
             self._ask(way, self.taught[way.name, number], missing, until)
         except Exception as error:  # whatever it is, the other ways go on
             known["failed"] = f"{first_line(error) or type(error).__name__}"
@@ -126,9 +98,17 @@ class Comparing:
             began = self.clock.now()
             log_p = taught.log_p([rows[i].text for i in block])
             self.record.seconds = self.clock.now()
+            self._count_candidates(way.name, taught, [rows[i] for i in block])
             self.record.add(way.name, block, log_p, self.clock.now() - began)
             if self.clock.now() > until and not way.quick:
                 break
+
+    def _count_candidates(self, name: str, taught, asked: list[Row]) -> None:
+        """How often the right label is scored at all, where only some labels are."""
+        if getattr(taught, "pool", ()):
+            among = [row.label in taught.candidates(row.text) for row in asked]
+            known = self.record.way(name)
+            known["among"] = known.get("among", 0) + sum(among)
 
     def _teach(self, way: Way, number: int):
         """What a way learns in a round. The first round's is kept in the folder, and read there."""
@@ -137,8 +117,9 @@ class Comparing:
             return load_way(folder, self.lm)
         self.clock.tell(f"{way.title}: learns")
         given = (self.whole if way.quick else self.short).round(number)
-        until = max(self.clock.at(way.taught_by), began + LEARNING * self.clock.left())
-        taught, note = self._learn(way.name, given, until, known["taught"].get("0", {}))
+        until = began + way.learning * self.clock.left()
+        before = known["taught"].get("0", {})
+        taught, note = learn(self.lm, way.name, given, self.clock, until, before)
         if number == 0 and way.name != "majority":
             taught.save(folder)
         known["taught"][str(number)] = {
@@ -153,33 +134,43 @@ class Comparing:
         self.record.write()
         return taught
 
-    def _learn(self, name: str, given: Round, until: float, before: dict) -> tuple[object, str]:
-        """What a way learns until a time, and why no more; with the settings of `before`."""
-        lm, clock, setting = self.lm, self.clock, before.get("setting", "")
-        if name == "majority":
-            return learn_majority(given.task), ""
-        if name in ("words", "characters"):
-            return learn_counts(given, COUNTS[name], setting), ""
-        if name == "probe":
-            return learn_probe(lm, given, clock, until)
-        if name == "lora":
-            return train(lm, given, clock, until)
-        shown = name == "prompt"
-        if before:
-            return prompt_again(lm, given, shown, setting, np.array(before["shift"])), ""
-        return choose_prompt(lm, given, shown, clock, until), ""
+    def _draw_curves(self, ways: tuple[Way, ...]) -> None:
+        """Measure how ways grow with the labelled rows, as far as the time goes."""
+        for rows in steps(self.whole):
+            for way in ways:
+                if self._has_time_for_a_point(way):
+                    self._add_point(way, rows)
 
-    def _learn_half(self, way: Way) -> None:
-        """How the first round is answered after learning half of the rows, and all of them."""
-        known, (task, dev) = self.record.way(way.name), self.whole.round(0)
-        if "growth" in known:
+    def _has_time_for_a_point(self, way: Way) -> bool:
+        """Whether a way may be taught and asked once more; never one whose teaching was cut short,
+        or that learns from no rows."""
+        known = self.record.way(way.name)
+        taught, answers = known["taught"].get("0"), known["answers"]
+        if way.name in UNTAUGHT or known["failed"] or not answers or taught["note"]:
+            return False
+        asking = known["asking"] / len(answers) * len(questions(self.whole))
+        return self.clock.left() > taught["seconds"] + asking
+
+    def _add_point(self, way: Way, rows: int) -> None:
+        """Teach a way so many labelled rows, and keep which questions it then answers rightly."""
+        known, own = self.record.way(way.name), self.whole if way.quick else self.short
+        if str(rows) in known.setdefault("curve", {}):
             return
-        half = Round(replace(task, train=task.train[::2]), dev[::2])
-        shares = []
-        for given in (half, Round(task, dev)):
-            taught = learn_counts(given, COUNTS[way.name], known["taught"]["0"]["setting"])
-            shares.append(quality(taught.log_p(texts(task.held_out)), task.held_out, task.labels))
-        known["growth"] = [round(share, 4) for share, _ in shares]
+        self.clock.tell(f"{way.title}: learns {rows} rows")
+        given, asked = part_of(own.round(0), rows), [own.rows[i] for i in questions(own)]
+        until = self.clock.now() + self.clock.left() / 2
+        try:
+            taught, note = learn(self.lm, way.name, given, self.clock, until, known["taught"]["0"])
+            blocks = range(0, len(asked), taught.at_once)
+            log_ps = [taught.log_p(texts(asked[i : i + taught.at_once])) for i in blocks]
+        except Exception as error:  # a point fewer; what was measured stays
+            self.clock.line(f"{way.title} from {rows} rows: did not work ({first_line(error)})")
+            return
+        if not note:
+            said = np.concatenate(log_ps).argmax(1)
+            right = [own.labels[k] == row.label for k, row in zip(said, asked, strict=True)]
+            known["curve"][str(rows)] = [int(one) for one in right]
+        self.record.seconds = self.clock.now()
         self.record.write()
 
     def _say(self, way: Way) -> None:

@@ -12,14 +12,18 @@ import pandas as pd
 from jinja2 import Environment
 
 from helpers import plots
+from helpers.compare import Interval, interval
 from helpers.data import write_whole
 from own_data import judging
 from own_data.advice import Advice
+from own_data.curve import points, questions
 from own_data.judging import Judged, accuracy, macro_f1
 from own_data.kept import PLACE, USE, Use
-from own_data.measuring import TITLES, WAYS
+from own_data.prompted import CANDIDATES
+from own_data.ways import TITLES, WAYS
 from own_data.writing import spreadsheet_csv
 
+MOST_PAIRED = 20  # labels in a table of all pairs
 PAGE = Environment(autoescape=True).from_string(
     """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
@@ -50,7 +54,10 @@ code { background: #eee; overflow-wrap: anywhere } h2 { margin-top: 2rem }
 <p>{{ sentence }}</p>{% endif %}
 <dl>{% for name, about in ways %}<dt><b>{{ name }}</b></dt><dd>{{ about }}</dd>
 {% endfor %}</dl>
-{% for heading, about, listed in details %}<h2>{{ heading }}</h2>
+{% if curve %}<h2>What more labelled rows would bring</h2>
+<img src="data:image/svg+xml;base64,{{ curve }}" alt="{{ grown }}">
+<p>{{ grown }}</p>
+{% endif %}{% for heading, about, listed in details %}<h2>{{ heading }}</h2>
 <p>{{ about }}</p>
 {{ listing(listed) }}
 {% endfor %}<h2>To use it</h2>
@@ -114,11 +121,49 @@ def drawn(judged: Judged) -> tuple[bytes, str]:
     figure = plots.whiskers_drawn(
         {"": {"": shares}}, title, x="share of right answers", form="rows"
     )
+    sentence = f"The most often right way, {best}, is right in {share} of its questions"
+    return _svg(figure), f"{sentence}; lines are 95 % intervals."
+
+
+def curves(judged: Judged) -> pd.DataFrame:
+    """The learning curves: a row for each way and number of labelled rows."""
+    lines = []
+    for name in judged.answers:
+        for rows, right in points(judged.own, judged.record, name).items():
+            lines.append((TITLES[name], rows, len(right), *interval(right)))
+    return pd.DataFrame(
+        lines, columns=["way", "labelled rows", "questions", "right", "low", "high"]
+    )
+
+
+def curves_drawn(judged: Judged) -> tuple[bytes, str]:
+    """The learning curves as SVG, and their sentence; nothing where there are none."""
+    table = curves(judged)
+    if table.empty:
+        return b"", ""
+    lines = {
+        way: {row.rows: Interval(row.right, row.low, row.high) for row in found.itertuples()}
+        for way, found in table.rename(columns={"labelled rows": "rows"}).groupby("way", sort=False)
+    }
+    title, y = "What labelled rows bring", "share of right answers"
+    figure = plots.whiskers_drawn({"": lines}, title, x="labelled rows", y=y)
+    grown = [
+        f"{way}: {found[min(found)].mean:.2f} with {min(found)} labelled rows, "
+        f"{found[max(found)].mean:.2f} with {max(found)}"
+        for way, found in lines.items()
+    ]
+    sentence = (
+        f"The share of right answers to the same {len(questions(judged.own))} questions. "
+        f"{'; '.join(grown)}. Settings are those chosen with all rows; lines are 95 % intervals."
+    )
+    return _svg(figure), sentence
+
+
+def _svg(figure) -> bytes:
     content = io.BytesIO()
     figure.savefig(content, format="svg", metadata={"Date": None})
     plots.plt.close(figure)
-    sentence = f"The most often right way, {best}, is right in {share} of its questions"
-    return content.getvalue(), f"{sentence}; lines are 95 % intervals."
+    return content.getvalue()
 
 
 def answers_table(judged: Judged) -> pd.DataFrame:
@@ -152,16 +197,9 @@ def details(judged: Judged, way: str) -> list[tuple[str, str, pd.DataFrame]]:
     """What is shown of the way that is recommended or leads: headings, sentences, tables."""
     if not way:
         return []
-    title, shown = TITLES[way], judging.confusion(judged, way)
-    shown.columns = [f"said: {name}" for name in shown.columns]
+    title = TITLES[way]
     wrong, odd = judging.mistakes(judged, way), judging.odd_labels(judged)
-    found = [
-        (
-            "What is taken for what",
-            f"How {title} answered; a row for each label of the file.",
-            shown.reset_index(),
-        )
-    ]
+    found = [_taken_for(judged, way)] if len(wrong) else []
     if len(wrong):
         found.append(("The surest mistakes", f"Wrong answers of {title}, to be read.", wrong))
     if len(odd):
@@ -170,12 +208,24 @@ def details(judged: Judged, way: str) -> list[tuple[str, str, pd.DataFrame]]:
     return found
 
 
+def _taken_for(judged: Judged, way: str) -> tuple[str, str, pd.DataFrame]:
+    """Which labels were taken for which: all pairs, or of many labels the most frequent."""
+    heading = "What is taken for what"
+    if len(judged.own.labels) > MOST_PAIRED:
+        about = f"The labels that {TITLES[way]} most often took for another."
+        return heading, about, judging.mix_ups(judged, way)
+    shown = judging.confusion(judged, way)
+    shown.columns = [f"said: {name}" for name in shown.columns]
+    about = f"How {TITLES[way]} answered; a row for each label of the file."
+    return heading, about, shown.reset_index()
+
+
 def write(folder: Path, judged: Judged, advice: Advice, command: str) -> list[Path]:
     """Write the report and all files to take home; returns their paths.
 
     `command` says how to make it again. Raises `DataError` when the folder cannot be written to.
     """
-    picture, sentence = drawn(judged)
+    (picture, sentence), (curve, grown) = drawn(judged), curves_drawn(judged)
     table = findings(judged)
     page = PAGE.render(
         title=f"Which way for {judged.own.name}",
@@ -184,6 +234,8 @@ def write(folder: Path, judged: Judged, advice: Advice, command: str) -> list[Pa
         table=table.reset_index(),
         picture=base64.b64encode(picture).decode(),
         sentence=sentence,
+        curve=base64.b64encode(curve).decode(),
+        grown=grown,
         ways=[(TITLES[name], ABOUT[name]) for name in judged.answers],
         details=details(judged, advice.way),
         place=f"{PLACE}/",
@@ -198,6 +250,8 @@ def write(folder: Path, judged: Judged, advice: Advice, command: str) -> list[Pa
         "answers.csv": spreadsheet_csv(answers_table(judged), index=False),
         "examples.jsonl": conversations(judged),
         "figure.svg": picture,
+        "curve.csv": spreadsheet_csv(curves(judged), index=False),
+        "curve.svg": curve,
         USE: json.dumps(use._asdict(), ensure_ascii=False, indent=1),
         "report.html": page,
     }
@@ -216,4 +270,23 @@ def _measured(judged: Judged) -> str:
         f"was then asked rows that it had not seen, at the file's own proportions; where there was "
         f"time, other parts of the rows were asked, too, after learning the rest. The numbers in "
         f"brackets are the range in which 95 % of such measurements with other questions would lie."
+        f"{_candidates(judged)}"
+    )
+
+
+def _candidates(judged: Judged) -> str:
+    """What only some labels being scored may have cost; nothing where all were."""
+    counted = [
+        (len(answers.rows), judged.record.ways[name]["among"])
+        for name, answers in judged.answers.items()
+        if "among" in judged.record.ways[name]
+    ]
+    if not counted:
+        return ""
+    asked, among = max(counted)
+    return (
+        f" Of so many labels a prompt, with examples or without, and a fine-tuned model chose "
+        f"among the {CANDIDATES} of the rows most like each question, so even asking without "
+        f"examples leans on your rows. The right label was among them in {among} of {asked} "
+        f"questions; these ways cannot be right more often than that."
     )

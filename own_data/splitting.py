@@ -37,8 +37,9 @@ def parts_drawn(rows: Sequence[Row], grouped: bool = False) -> list[int]:
     part = np.zeros(len(rows), int)
     part[_for_choosing(order, marks)] = DEV
     rest = order[part[order] != DEV]
-    rounds = min(MOST_ROUNDS, max(2, len(rest) // FEWEST_ASKED))
     labels, groups = [rows[i].label for i in rest], marks and [marks[i] for i in rest]
+    most = max(Counter(labels).values(), default=0)  # of many labels all may have few rows
+    rounds = max(2, min(MOST_ROUNDS, len(rest) // FEWEST_ASKED, most))
     if grouped and len(set(groups)) < 2:
         raise DataError("The groups are too few or too large: three or more are needed.")
     kind = StratifiedGroupKFold if grouped else StratifiedKFold

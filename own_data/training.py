@@ -19,7 +19,7 @@ from helpers.model import LanguageModel
 from helpers.teaching import LORA
 from own_data.classifiers import best_of, merit
 from own_data.clock import Clock
-from own_data.prompted import Asked, readings
+from own_data.prompted import Asked, pool_of, readings, with_all
 from own_data.reading import Round
 
 MOST_PASSES, MOST_SEEN = 16, 8192  # over the rows; and rows seen in all passes
@@ -42,7 +42,7 @@ def train(lm: LanguageModel, given: Round, clock: Clock, until: float) -> tuple[
     level = falling(len(plan), lambda: (clock.now() - began) / max(1e-9, until - began))
     steps = train_adapter(tuned, plan, LORA.rate, level)
     weights = [weight for name, weight in tuned.model.named_parameters() if "lora_" in name]
-    asked = Asked(tuned, task).measured()
+    asked = Asked(tuned, task, pool=pool_of(task, task.train)).measured()
     best, best_merit, since, done, dev = None, (-math.inf, 0.0), 0, 0, list(given.dev)
     while best is None or (since < PATIENCE and done < len(plan) and clock.now() < until):
         with in_bfloat16(tuned.model, rounds(lm)):
@@ -60,7 +60,7 @@ def train(lm: LanguageModel, given: Round, clock: Clock, until: float) -> tuple[
     stopped = replace(asked, passes=passes * stop / len(plan))
     read = readings(replace(stopped, setting=f"{stopped.passes:.1f} passes"), log_p, task)
     chosen = read[best_of([log_p for _, log_p in read], dev, task.labels)][0]
-    return chosen, CUT_SHORT if done < len(plan) and not since else ""
+    return with_all(chosen, given), CUT_SHORT if done < len(plan) and not since else ""
 
 
 def falling(steps: int, spent: Callable[[], float]) -> Callable[[int], float]:

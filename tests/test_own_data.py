@@ -15,18 +15,28 @@ import pytest
 
 from helpers.data import DATA, DataError
 from own_data import __main__ as command_line
-from own_data import classifiers, compare_own, judging, kept, label_words, measuring, read_own
+from own_data import (
+    classifiers,
+    compare_own,
+    curve,
+    judging,
+    kept,
+    label_words,
+    measuring,
+    read_own,
+    ways,
+)
 from own_data.advice import advise
 from own_data.clock import Clock
 from own_data.judging import judge
 from own_data.labels import Row
-from own_data.measuring import TITLES, WAYS
 from own_data.prompted import Asked, choose_prompt, cutter, readings
 from own_data.reading import OwnData, shorten
 from own_data.record import Record
 from own_data.separated import separator_of
 from own_data.splitting import DEV, LEARNED, parts_drawn
-from own_data.training import falling
+from own_data.training import CUT_SHORT, falling
+from own_data.ways import TITLES, WAYS
 
 WORDS = ["bag", "lamp", "pan", "chair", "gate", "book", "cup", "bed", "key", "map", "pen", "bin"]
 
@@ -427,6 +437,22 @@ def test_a_leader_that_was_asked_little_does_not_hide_what_is_sure(tmp_path):
     assert "nothing is surely better" not in advice.choice and advice.way == "words"
 
 
+def test_where_nothing_is_found_the_way_that_comes_nearest_is_told(tmp_path):
+    """A way that was asked little leads on its few questions, and is no better than nothing."""
+    judged = found(tmp_path, {"majority": 0.5, "words": 0.5, "zero-shot": 0.5})
+    judged.answers["words"].right[30:38] = True
+    for name, right in (("majority", 16), ("words", 10), ("zero-shot", 15)):
+        judged.answers[name].right[:30] = np.arange(30) < right
+    few = judged.answers["zero-shot"]
+    judged.answers["zero-shot"] = type(few)(*(part[:30] for part in few))
+    advice = advise(judged, minutes=5)
+    assert advice.choice.startswith("Nothing was found") and advice.way == "words"
+    judged.record.way("lora")["taught"]["0"] = {"note": CUT_SHORT, "passes": 0.5}
+    advice = advise(judged, minutes=5)
+    assert advice.choice.startswith("Undecided: nothing is surely better yet")
+    assert advice.way == "words" and "Word counts (TF-IDF) against always" in advice.reasons[0]
+
+
 def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
     judged = found(tmp_path, BASE | {"words": 0.8, "prompt": 1.0})
     few = judged.answers["prompt"]
@@ -437,11 +463,41 @@ def test_ways_that_were_hardly_asked_are_not_judged(tmp_path):
     assert "a few questions only: examples in the prompt (10); give --minutes 20." in told
 
 
-@pytest.mark.parametrize(("half", "told"), [(0.5, "may bring as much"), (0.69, "hardly help")])
-def test_what_more_labelled_rows_would_bring_is_told(tmp_path, half, told):
+GROWN = [(60, 0, "may bring more again"), (4, 3, "hardly help"), (24, 16, "too few to tell")]
+
+
+@pytest.mark.parametrize(("lost", "won", "told"), GROWN)
+def test_what_more_labelled_rows_would_bring_is_told(tmp_path, lost, won, told):
+    """Of 200 questions some were answered rightly only from half of the rows, or only from all."""
     judged = found(tmp_path, BASE | {"words": 0.8})
-    judged.record.way("words")["growth"] = [half, 0.7]
-    assert any(told in reason for reason in advise(judged, minutes=5).reasons)
+    assert not any("doubling" in reason for reason in advise(judged, minutes=5).reasons)
+    right = set(judged.answers["words"].rows[judged.answers["words"].right])
+    asked = curve.questions(judged.own)
+    half = set(sorted(right)[lost:]) | set(sorted(set(asked) - right)[:won])
+    rows = str(curve.steps(judged.own)[0])
+    judged.record.way("words")["curve"] = {rows: [int(i in half) for i in asked]}
+    (reason,) = [reason for reason in advise(judged, minutes=5).reasons if "doubling" in reason]
+    assert told in reason and f"{len(half) / 2:.0f} % after {rows}, 80 % after 50" in reason
+    assert reason.startswith("Word counts (TF-IDF) with fewer labelled rows")
+
+
+def test_a_part_of_the_rows_holds_every_label_and_all_that_a_smaller_part_holds(mail):
+    given, sizes = mail.round(0), curve.steps(mail)
+    assert sizes == [] and curve.all_rows(mail) == len(given.task.train) + len(given.dev) == 14
+    before: set = set()
+    for rows in (4, 7, 10, 14):
+        task, dev = curve.part_of(given, rows)
+        assert len(task.train) + len(dev) == rows
+        assert {example.label for example in task.train} == set(mail.labels)
+        assert before <= {example.text for example in (*task.train, *dev)}
+        before = {example.text for example in (*task.train, *dev)}
+    assert curve.steps(mail._replace(rows=mail.rows * 8, part=mail.part * 8)) == [56, 28]
+
+
+def test_the_rows_to_choose_by_are_no_block_of_a_sorted_file():
+    given = many(dict.fromkeys("abcd", 40))
+    own = OwnData("mine", ("text", "label"), given, parts_drawn(given), [])
+    assert len({example.label for example in own.round(0).dev[:8]}) > 1
 
 
 def test_macro_f1_counts_every_label_alike(tmp_path):
@@ -472,7 +528,16 @@ def model_loaded(tiny, monkeypatch):
     monkeypatch.setattr(command_line.models, "load", lambda name: tiny)
 
 
-OUT = ["answers.csv", "examples.jsonl", "figure.svg", "record.json", "report.html", "table.csv"]
+OUT = [
+    "answers.csv",
+    "curve.csv",
+    "curve.svg",
+    "examples.jsonl",
+    "figure.svg",
+    "record.json",
+    "report.html",
+    "table.csv",
+]
 OUT += ["use.json", "ways"]
 LONG = "30"  # minutes: all that can be asked is asked long before
 
@@ -616,7 +681,7 @@ def test_a_failure_of_one_way_is_a_line_in_the_table(tiny, mail, tmp_path, monke
     def broken(*_):
         raise RuntimeError("out of memory\nand more")
 
-    monkeypatch.setattr(measuring, "train", broken)
+    monkeypatch.setattr(ways, "train", broken)
     result = compare_own(tiny, mail, tmp_path / "out", float(LONG))
     notes = result.table()["note"]
     assert notes["fine-tuning (LoRA)"] == "did not work: out of memory"
