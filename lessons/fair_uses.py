@@ -513,14 +513,6 @@ def of_writers(rows: pd.DataFrame) -> Iterator[dict]:
         yield row("I6", "writers", recipe, ratio(nested(times)), len(times), 1)
 
 
-CONTRASTS = {
-    "replies": of_replies,
-    "emails": of_emails,
-    "codes": of_codes,
-    "writers": of_writers,
-}
-
-
 def ahead(rows: pd.DataFrame, one: str, other: str, recipe: str, **wanted: object) -> np.ndarray:
     """What is right of one arm minus what is right of the other, as an array [draws, questions].
 
