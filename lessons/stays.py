@@ -140,7 +140,7 @@ def same_answers(rows: pd.DataFrame, one: str, other: str) -> np.ndarray:
     both = [
         compare.where(rows, way=way).set_index(["draw", "asked", "measure"]) for way in (one, other)
     ]
-    said = pd.concat([side["said"] for side in both], axis=1, keys="ab")
+    said = pd.concat([side["said"] for side in both], axis=1)
     pairs = [
         [a == b for a, b in zip(*map(json.loads, row), strict=True)] for row in said.to_numpy()
     ]

@@ -51,7 +51,7 @@ def stored(monkeypatch):
     [
         ("prompt", "default", (32, "bare, shared")),  # within .05 of 128, and read sooner
         ("prompt", "tuned", (32, "list, shared")),  # neither without examples nor retrieved
-        ("weights", "default", (128, "rate 0.001, 4 passes")),  # 512 rows, as 32 in 16 passes: better
+        ("weights", "default", (128, "rate 0.001, 4 passes")),  # 512 rows
         ("weights", "tuned", (128, "rate 0.002, 2 passes")),
     ],
 )  # fmt: skip
