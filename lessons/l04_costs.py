@@ -374,7 +374,7 @@ def costs_study(
 MADE = {
     "costs": Made(55, costs_study),
     "costs_prefill": Made(40, partial(costs_study, shots=PREFILLS, ways=["prompt, kept"], most=2)),
-    "fair_costs": Made(180, fair_costs.costs_study, draws=3),
+    "fair_costs": Made(300, fair_costs.costs_study),
 }
 
 
