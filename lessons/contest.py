@@ -24,6 +24,7 @@ from helpers.study import Study, digest, settled_by
 from helpers.teaching import FULL, LORA, Taught, Way, ask, read_out, teach
 
 TASKS = ("support_tickets", "reviews", "verbs")
+LEVELS = {"support_tickets": "support_tickets", "reviews": "reviews", "verbs": "past_tense"}
 SHOTS = (8, 32, 128, 256)
 DEVELOPMENT, DEV = (100, 101), 64  # seeds of the draws, rows asked in each
 FORMS = ("bare", "instruction", "list", "chat")

@@ -5,26 +5,45 @@ interval counts both kinds of luck. Every contrast is read with each readout and
 and the tuned recipe.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from helpers import compare
+from helpers.compare import stored
 from helpers.data import DATA
-from lessons import contest, fair_together, fair_uses, misled
-from lessons.contest import RECIPES
-from lessons.verdict import contrast
+from lessons import contest, fair_costs, fair_together, fair_uses, misled, stays, updating
+from lessons.contest import LEVELS, RECIPES
+from lessons.verdict import COLUMNS, Verdict, contrast, decide
 
 LARGEST, MIDDLE, FEW, FEWEST = 256, 128, 32, 8  # labelled examples
-LEVELS = {"support_tickets": "support_tickets", "reviews": "reviews", "verbs": "past_tense"}
+
+
+def verdicts() -> list[Verdict]:
+    """What the rule says of all 28 claims, from the results that are stored so far."""
+    return decide(measured(), lacking=lacking())
 
 
 def measured() -> pd.DataFrame:
     """The contrasts of all results that are stored so far."""
-    stored = [name for name in SOURCES if (DATA / "results" / f"{name}.csv").exists()]
-    return pd.DataFrame([row for name in stored for row in SOURCES[name](compare.stored(name))])
+    found = [row for name in SOURCES if _exists(name) for row in SOURCES[name].of(stored(name))]
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def lacking() -> dict[str, list[str]]:
+    """The claims that cannot be decided yet, and the studies that each of them waits for."""
+    waiting: dict[str, list[str]] = {}
+    for name, source in SOURCES.items():
+        for claim in [] if _exists(name) else source.claims.split():
+            waiting.setdefault(claim, []).append(name)
+    return waiting
+
+
+def _exists(name: str) -> bool:
+    return (DATA / "results" / f"{name}.csv").exists()
 
 
 def of_task(name: str, rows: pd.DataFrame) -> Iterator[dict]:
@@ -60,7 +79,26 @@ def of_curves(readings: pd.DataFrame, level: str) -> Iterator[dict]:
             yield row("K2", leads[LARGEST] - leads[FEWEST])
 
 
-SOURCES = {f"fair_{name}": partial(of_task, name) for name in LEVELS}
-SOURCES |= {f"fair_{name}": of_use for name, of_use in fair_uses.CONTRASTS.items()}
-SOURCES |= {"misled_faults": misled.of_faults, "misled_shuffled": misled.of_shuffled}
-SOURCES |= {"fair_together": fair_together.of_together}
+class Source(NamedTuple):
+    """A stored result that claims rest on: `of(rows)` gives the contrasts, of these claims."""
+
+    of: Callable[[pd.DataFrame], Iterable[dict]]
+    claims: str
+
+
+SOURCES = {
+    "fair_support_tickets": Source(partial(of_task, "support_tickets"), "F2 F4 F7 I7 K2"),
+    "fair_reviews": Source(partial(of_task, "reviews"), "F4 F7 K2"),
+    "fair_verbs": Source(partial(of_task, "verbs"), "F2 F7 K2"),
+    "fair_codes": Source(fair_uses.of_codes, "F2 F4 I7 U3"),
+    "fair_replies": Source(fair_uses.of_replies, "U1"),
+    "fair_emails": Source(fair_uses.of_emails, "I6 U2"),
+    "fair_writers": Source(fair_uses.of_writers, "I6 U4"),
+    "fair_together": Source(fair_together.of_together, "C1 C2"),
+    "fair_costs": Source(fair_costs.of_costs, "F6 I5 K3 K4"),
+    "misled_shuffled": Source(misled.of_shuffled, "I2"),
+    "misled_faults": Source(misled.of_faults, "I8"),
+    "updates_often": Source(updating.of_updates, "F8"),
+    "stays": Source(stays.of_stays, "F1 F3 F5 I1 I3 I4 K1 K5"),
+    "full_change": Source(stays.of_full_change, "F1"),
+}

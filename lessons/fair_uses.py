@@ -39,10 +39,13 @@ NOTES = {  # how the clinic's notes stand in a prompt, and the choices of each
     "retrieved": ("nearest 8", "nearest 4", "nearest 16"),
     LINES: ("line and 0", "line and 4", "line and 8"),
 }
+ALL_NOTES = ["all 240", "retrieved"]  # the kinds that I7 chooses between
 RATES = tuple(f"rate {rate:g}" for rate in contest.RATES)
 LOOK_UP = "look-up"
 WEIGHTS = "weights"
+NOTHING_SHOWN = "nothing"
 SIZES = (8, 64)  # pairs of the support desk
+FEWER_NOTES = 128  # as many as the other tasks of F2 have
 DEV = {"replies": 20, "emails": 8, "codes": 32, "writers": 4}  # asked of each development draw
 NUMBERS = ["shots", "draw", "value", "tokens", "processor"]
 FOLDS = 3  # of a writer's messages: each message is written in one, and read in the others
@@ -61,7 +64,8 @@ Lesson = Callable[[str, int, int], tuple[list[Example], list[Asked]]]
 class Use(NamedTuple):
     """A use: what is told, how much may be written, what is taught and asked.
 
-    `prompts` names each kind of prompt with its choices of demonstrations, the default one first.
+    `prompts` names each kind of prompt with its choices of demonstrations, the default one first;
+    `at` says which of them a size is asked with, where it is not all.
     `way(shots)` is the lesson's training of one of the `sizes`. `given(part, shots, draw)` is what
     a draw teaches and asks, `developed` the same in development; their parts are styles, writers or
     folds. `timed` also measures how long it takes to read a prompt's demonstrations. `data` digests
@@ -81,6 +85,11 @@ class Use(NamedTuple):
     dev_parts: Sequence[str] = ("",)
     measure: str = KEPT
     timed: bool = False
+    at: dict[int, Sequence[str]] | None = None
+
+    def kinds(self, shots: int) -> Sequence[str]:
+        """The kinds of prompt that a size is asked with."""
+        return self.at[shots] if self.at else tuple(self.prompts)
 
 
 # The uses
@@ -150,24 +159,28 @@ def e_mails() -> Use:
 def clinic() -> Use:
     """All test notes; a draw is an order of the 240 training notes and a seed of the training.
 
-    In development the last of the order are asked, so fewer are taught.
+    The first 128 of the order are trained on too, against a model that is shown nothing. In
+    development the last of the order are asked, so fewer than all are taught.
     """
     task = codes.load_task()
+    every = len(task.train)
 
     def asked(notes: Sequence[Example]) -> list[Asked]:
         return [Asked(note.text, lambda said, note=note: task.marks(note, said)) for note in notes]
 
     def developed(_: str, shots: int, draw: int) -> tuple[list[Example], list[Asked]]:
-        order = task.draw(shots, draw)
-        return order[: -DEV["codes"]], asked(order[-DEV["codes"] :])
+        order = task.draw(every, draw)
+        return order[: min(shots, every - DEV["codes"])], asked(order[-DEV["codes"] :])
 
     def given(_: str, shots: int, draw: int) -> tuple[list[Example], list[Asked]]:
         return task.draw(shots, draw), asked(task.held_out)
 
     told = "Each note ends with a code. Say in plain words what the code stands for."
     way = partial(codes.weights, "as by default")
-    both = task, told, ANSWER_TOKENS, NOTES, way, given, developed, (len(task.train),)
-    return Use(*both, digest(*letters.load()), measure=ANSWERS)
+    kinds = NOTES | {NOTHING_SHOWN: NOTHING}
+    at = {FEWER_NOTES: (NOTHING_SHOWN,), every: tuple(NOTES)}
+    both = task, told, ANSWER_TOKENS, kinds, way, given, developed, tuple(at)
+    return Use(*both, digest(*letters.load()), measure=ANSWERS, at=at)
 
 
 def folded(writer: dict, seed: int, fold: int) -> tuple[list[Example], list[Asked]]:
@@ -193,7 +206,7 @@ def writing_assistant() -> Use:
         return folded(by_name[writer], draw, 0)
 
     told = "Write each message in the same tone as the messages shown."
-    kinds = {"prompt": FEW, "nothing": NOTHING}
+    kinds = {"prompt": FEW, NOTHING_SHOWN: NOTHING}
     both = styles.MESSAGE, told, styles.ROOM, kinds, few_passes, given, developed, (8,)
     folds = tuple(f"fold {i}" for i in range(FOLDS))
     return Use(*both, digest(*measured, *others), folds, tuple(by_name), timed=True)
@@ -359,15 +372,15 @@ def tuning_study(lm: LanguageModel, draws: int, name: str) -> Study:
         for shots in use.sizes
         for draw in contest.DEVELOPMENT[:draws]
         for part in use.dev_parts
-        for arm in (*use.prompts, WEIGHTS)
+        for arm in (*use.kinds(shots), WEIGHTS)
         for tried in settings(use, arm)
     ]
     settled = settled_by(use, DEV[name]) | {"stops": list(contest.STOPS), "rates": list(RATES)}
     return Study(f"{name}, tuning", cells, work, settled, NUMBERS)
 
 
-def chosen(name: str, arm: str, shots: int) -> str:
-    """The setting of an arm that did best in development; the first of equals."""
+def chosen(name: str, arm: str | list[str], shots: int) -> str:
+    """The setting of an arm, or of several, that did best in development; the first of equals."""
     rows = compare.stored(f"tuned_{name}")
     rows = compare.where(rows, measure=load(name).measure, arm=arm, shots=shots)
     return rows.groupby("setting", sort=False)["value"].mean().idxmax()
@@ -398,16 +411,23 @@ def uses_study(lm: LanguageModel, draws: int, name: str) -> Study:
             return [row | {"tokens": 0, "processor": 0.0} for row in marked(said, use, asked, "")]
         return answered(taught_as(lm, name, arm, drawn, asked, draw), use, asked)
 
-    arms = [f"{arm}, {recipe}" for arm in (*use.prompts, WEIGHTS) for recipe in RECIPES]
     cells = [
         {"part": part, "shots": shots, "draw": draw, "arm": arm}
         for draw in range(draws)
         for part in use.parts
         for shots in use.sizes
-        for arm in [*arms, *([LOOK_UP] if LINES in use.prompts else [])]
+        for arm in arms(use, shots)
     ]
     asked = len(use.given(use.parts[0], use.sizes[0], 0)[1])
     return Study(name, cells, work, settled_by(use, asked), NUMBERS)
+
+
+def arms(use: Use, shots: int) -> list[str]:
+    """Each way by default and as tuned; of the clinic's notes also a dictionary that is looked up
+    in."""
+    kinds = use.kinds(shots)
+    both = [f"{arm}, {recipe}" for arm in (*kinds, WEIGHTS) for recipe in RECIPES]
+    return [*both, *([LOOK_UP] if LINES in kinds else [])]
 
 
 def taught_as(
@@ -460,10 +480,26 @@ def of_emails(rows: pd.DataFrame) -> Iterator[dict]:
 
 
 def of_codes(rows: pd.DataFrame) -> Iterator[dict]:
-    """U3 against each kind of prompt."""
-    for level, recipe in product(NOTES, RECIPES):
-        gap = ahead(rows, WEIGHTS, level, recipe)
-        yield row("U3", level, recipe, compare.interval(gap), len(gap))
+    """U3 against each kind of prompt; F2, F4 and I7 at the level of the clinic's codes."""
+    level, fewer, every = "clinic codes", *load("codes").sizes
+    for recipe in RECIPES:
+        gaps = {kind: ahead(rows, WEIGHTS, kind, recipe, shots=every) for kind in NOTES}
+        for kind, gap in gaps.items():
+            yield row("U3", kind, recipe, compare.interval(gap), len(gap))
+        gained = ahead(rows, WEIGHTS, NOTHING_SHOWN, recipe, shots=fewer)
+        yield row("F2", level, recipe, compare.interval(gained), len(gained))
+        right = compare.right(rows, measure=ANSWERS, arm=f"{WEIGHTS}, {recipe}", shots=every)
+        yield row("F4", level, recipe, compare.interval(right), len(right))
+        lead = gaps[with_all_notes(recipe, every)]
+        yield row("I7", level, recipe, compare.interval(lead), len(lead))
+
+
+def with_all_notes(recipe: str, shots: int) -> str:
+    """The prompt of I7: all notes by default; as tuned all or retrieved ones, by development."""
+    if recipe == "default":
+        return ALL_NOTES[0]
+    choice = chosen("codes", ALL_NOTES, shots).split(", ")[1]
+    return next(kind for kind in ALL_NOTES if choice in NOTES[kind])
 
 
 def of_writers(rows: pd.DataFrame) -> Iterator[dict]:
@@ -475,14 +511,6 @@ def of_writers(rows: pd.DataFrame) -> Iterator[dict]:
         yield row("U4", "writers", recipe, behind, len(times), 1)
         yield row("I6", "writers", recipe, behind, len(times))
         yield row("I6", "writers", recipe, ratio(nested(times)), len(times), 1)
-
-
-CONTRASTS = {
-    "replies": of_replies,
-    "emails": of_emails,
-    "codes": of_codes,
-    "writers": of_writers,
-}
 
 
 def ahead(rows: pd.DataFrame, one: str, other: str, recipe: str, **wanted: object) -> np.ndarray:

@@ -36,7 +36,7 @@ from helpers.scoring import predict, score_labels
 from helpers.study import Made, Study, digest
 from helpers.teaching import ALL, SEEN, Way, passes, taught_bytes
 from helpers.widgets import Panel, explorer, rows_table
-from lessons import figures
+from lessons import fair_costs, figures
 from lessons.kept_prompt import Prompt
 
 ASKED = {"zero-shot": 24, "prompt, kept": 100, "prompt, read anew": 8, "weights": 100}
@@ -374,6 +374,7 @@ def costs_study(
 MADE = {
     "costs": Made(55, costs_study),
     "costs_prefill": Made(40, partial(costs_study, shots=PREFILLS, ways=["prompt, kept"], most=2)),
+    "fair_costs": Made(300, fair_costs.costs_study),
 }
 
 

@@ -38,7 +38,7 @@ from helpers.scoring import answer
 from helpers.study import Made, Study, digest
 from helpers.teaching import LORA
 from helpers.widgets import Panel, explorer, rows_table
-from lessons import facts, updating
+from lessons import facts, stays, updating
 from lessons.english import neutral_lines, neutral_loss
 from lessons.facts import PASSES, choose, draw, recall, statements, teach, train_on
 
@@ -514,6 +514,7 @@ MADE = {
     "updates_often": Made(60, updating.updates_study),
     "forget_less": Made(90, updating.forget_less_study),
     "third_way": Made(120, updating.third_way_study),
+    "stays": Made(15, stays.stays_study),
 }
 
 

@@ -222,7 +222,7 @@ MADE = {
 for name, tuning, all_draws in (
     ("replies", 90, 150),
     ("emails", 60, 110),
-    ("codes", 50, 70),
+    ("codes", 80, 130),
     ("writers", 40, 35),
 ):
     MADE[f"tuned_{name}"] = Made(tuning, partial(fair_uses.tuning_study, name=name), 2)

@@ -8,10 +8,12 @@ second line of the neutral text, and measured on the others.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 
 import numpy as np
+import pandas as pd
 
-from helpers import finetune, prompts
+from helpers import compare, finetune, prompts
 from helpers.compare import scored
 from helpers.data import Example, load_rows
 from helpers.finetune import Encoded
@@ -21,6 +23,8 @@ from helpers.study import Study, digest
 from helpers.teaching import LORA
 from lessons import facts
 from lessons.english import neutral_lines, neutral_loss
+from lessons.fair_uses import nested
+from lessons.verdict import contrast
 
 UPDATES = 20  # one fact each
 MOST_STEPS = 32  # of training on one update
@@ -117,6 +121,17 @@ def updates_study(lm: LanguageModel, draws: int) -> Study:
         return updates_in_a_row(lm, arm, draw)
 
     return Study("updates in a row", cells, work, settled, ["draw", "value", "steps"])
+
+
+def of_updates(rows: pd.DataFrame) -> Iterator[dict]:
+    """F8 from the rows of `updates_study`, asked in other words; each draw has its own facts."""
+    for replay, readout in product(REPLAYS, ("choice", "written")):
+        edited, retrained = (
+            compare.right(rows, way=way, asked="paraphrase", measure=readout)
+            for way in ("prompt", replay)
+        )
+        number = nested(edited.astype(float) - retrained)
+        yield contrast("F8", f"replay {replay}", readout, "default", number, len(edited))
 
 
 def _data() -> str:

@@ -8,11 +8,12 @@ in `parts` what each number must reach. A measured contrast is a row with
     mean, low, high         the number with its 95 % interval
     draws                   how many draws it rests on
 
-`decide` makes the 28 verdicts of these rows: see `docs/method.md`.
+`decide` makes the 28 verdicts of these rows: see `docs/method.md`. A claim whose studies have not
+all been carried out is not decided on a part of them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -24,7 +25,9 @@ from helpers.data import DataError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 DEPENDS, CONSTRUCTED = "depends", "by construction"
+UNMEASURED = "not measured by the rule yet"
 UNDER = ["level", "readout", "recipe"]
+COLUMNS = ["claim", "part", *UNDER, *Interval._fields, "draws"]
 LEVEL = 0.05  # of the family of all measured claims together
 WIDTH = 2 * norm.ppf(0.975)  # of a 95 % interval, in standard errors
 
@@ -98,21 +101,32 @@ def parts(text: str) -> list[Part]:
     return [Part(kind, float(bound)) for kind, bound in pairs]
 
 
-def decide(contrasts: pd.DataFrame, rules: pd.DataFrame | None = None) -> list[Verdict]:
+def decide(
+    contrasts: pd.DataFrame,
+    rules: pd.DataFrame | None = None,
+    lacking: Mapping[str, Sequence[str]] | None = None,
+) -> list[Verdict]:
     """The verdict of every claim, in the order of the claims.
 
-    Raises `DataError` for a claim without a measured contrast, or with one for only some parts.
+    `lacking` names the studies that a claim still waits for; until then it is not measured, but
+    counts in Holm's correction. Raises `DataError` for another claim without a measured contrast,
+    or with one for only some parts.
     """
     rules = (claims() if rules is None else rules).fillna("").set_index("id")
     single = rules[~rules["parts"].str.startswith("claims ")]
-    verdicts = {
-        claim: _single(claim, rule.kind, rule.parts, contrasts[contrasts["claim"] == claim])
-        for claim, rule in single.iterrows()
-    }
-    verdicts = holm(verdicts)
+    verdicts = {claim: _waits(claim, names) for claim, names in (lacking or {}).items()}
+    for claim, rule in single.drop(verdicts, errors="ignore").iterrows():
+        rows = contrasts[contrasts["claim"] == claim]
+        verdicts[claim] = _single(claim, rule.kind, rule.parts, rows)
+    measured = single.index[single["kind"] != CONSTRUCTED]
+    verdicts |= holm({claim: verdicts[claim] for claim in measured})
     for claim, rule in rules.drop(single.index).iterrows():
         verdicts[claim] = _joint(claim, [verdicts[name] for name in rule.parts.split()[1:]])
     return [verdicts[claim] for claim in rules.index]
+
+
+def _waits(claim: str, studies: Sequence[str]) -> Verdict:
+    return Verdict(claim, UNMEASURED, None, f"run {' and '.join(studies)}")
 
 
 def _single(claim: str, kind: str, needs: str, rows: pd.DataFrame) -> Verdict:
@@ -187,12 +201,11 @@ def _under(cells: Sequence[_Cell], every: Sequence[_Cell]) -> str:
 
 def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
     """Undecide what Holm's step-down test (1979) over all measured claims does not keep."""
-    measured = {name: v for name, v in verdicts.items() if v.verdict != CONSTRUCTED}
-    kept, count = dict(verdicts), len(measured)
+    kept, count = dict(verdicts), len(verdicts)
     refused = False
-    for i, (name, verdict) in enumerate(sorted(measured.items(), key=lambda item: item[1].p)):
+    for i, (name, verdict) in enumerate(sorted(verdicts.items(), key=lambda item: item[1].p)):
         refused |= verdict.p > LEVEL / (count - i)
-        if refused and verdict.verdict != UNDECIDED:
+        if refused and verdict.verdict not in (UNDECIDED, UNMEASURED):
             when = "the interval decides, but not after Holm's correction"
             kept[name] = verdict._replace(verdict=UNDECIDED, when=when)
     return kept
@@ -201,6 +214,9 @@ def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
 def _joint(claim: str, of: Sequence[Verdict]) -> Verdict:
     """A claim that sums up others: what all of them say or, where they differ, which say it."""
     outcomes = {verdict.verdict for verdict in of}
+    if UNMEASURED in outcomes:
+        runs = dict.fromkeys(v.when for v in of if v.verdict == UNMEASURED)
+        return Verdict(claim, UNMEASURED, None, "; ".join(runs))
     yes, no = ([v.claim for v in of if v.verdict == o] for o in (SUPPORTED, CONTRADICTED))
     if len(outcomes) == 1:
         return Verdict(claim, outcomes.pop(), None)

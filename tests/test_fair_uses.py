@@ -62,7 +62,7 @@ def test_what_is_asked_in_development_is_asked_nowhere_else(name):
                 assert not queries & set(texts(drawn))
                 if name != "writers":  # there the writers are others
                     assert not (queries | set(texts(drawn))) & measured
-                assert len(drawn) == (shots - uses.DEV[name] if name == "codes" else shots)
+                assert len(drawn) == (min(shots, 208) if name == "codes" else shots)
 
 
 @pytest.mark.parametrize(("name", "asked"), [("replies", 40), ("emails", 16), ("codes", 80)])
@@ -103,7 +103,7 @@ def test_the_stored_answers_are_right_and_nonsense_is_not(name):
 @pytest.mark.parametrize("name", uses.USES)
 def test_as_many_settings_are_tried_for_either_way(name):
     use = uses.load(name)
-    for arm in set(use.prompts) - {"nothing"}:
+    for arm in set(use.prompts) - {uses.NOTHING_SHOWN}:
         assert len(uses.settings(use, arm)) == len(uses.RATES) * len(contest.STOPS)
     every = [setting for arm in use.prompts for setting in uses.settings(use, arm)]
     assert len(set(every)) == len(every)  # so a setting tells its arm
@@ -166,7 +166,7 @@ def test_the_best_in_development_is_chosen_by_the_main_measure(monkeypatch):
 
 @pytest.mark.parametrize(("name", "tried", "measured"), [
     ("replies", 2 * 2 * 15, 2 * 4), ("emails", 2 * 6 * 15, 6 * 4),
-    ("codes", 2 * 39, 9), ("writers", 2 * 6 * 19, 3 * 6),
+    ("codes", 2 * (39 + 7), 9 + 4), ("writers", 2 * 6 * 19, 3 * 6),
 ])  # fmt: skip
 def test_every_arm_has_a_cell_of_every_draw(tiny, name, tried, measured):
     tuning, fair = uses.tuning_study(tiny, 2, name), uses.uses_study(tiny, 10, name)
@@ -209,9 +209,18 @@ def test_an_arm_is_taught_as_it_was_chosen_and_stored_again(
 
 def test_a_dictionary_of_the_notes_answers_every_note(tiny):
     planned = uses.uses_study(tiny, 1, "codes")
-    cell = next(cell for cell in planned.cells if cell["arm"] == uses.LOOK_UP)
+    [cell] = [cell for cell in planned.cells if cell["arm"] == uses.LOOK_UP]
     [row] = planned.work(**cell)
-    assert row["right"] == "1" * 80
+    assert cell["shots"] == 240 and row["right"] == "1" * 80
+
+
+def test_half_of_the_notes_are_asked_against_nothing_and_all_against_every_prompt(tiny):
+    use, fair = uses.load("codes"), uses.uses_study(tiny, 1, "codes")
+    asked = {n: {c["arm"] for c in fair.cells if c["shots"] == n} for n in use.sizes}
+    assert asked[128] == {f"{a}, {r}" for a in ("nothing", "weights") for r in uses.RECIPES}
+    assert {arm.rsplit(", ", 1)[0] for arm in asked[240]} == {*uses.NOTES, "weights", uses.LOOK_UP}
+    fewer, every = (use.given("", shots, 3)[0] for shots in use.sizes)
+    assert fewer == every[:128]
 
 
 # The contrasts
@@ -224,11 +233,11 @@ def stored(name: str, shares: dict[str, float], seconds: dict[str, float] | None
     for draw in range(10):
         for p in use.parts:
             for shots in use.sizes:
-                for arm, share in shares.items():
+                for arm in [a for a in (*use.kinds(shots), "weights") if a in shares]:
                     for recipe in uses.RECIPES:
                         about = {"draw": draw, "part": p, "shots": shots}
                         about |= {"arm": f"{arm}, {recipe}", "processor": (seconds or {}).get(arm)}
-                        right = rng.random(asked) < share
+                        right = rng.random(asked) < shares[arm]
                         rows.append(about | compare.scored(right, use.measure))
                         rows.append(about | compare.scored(~right, "facts"))
     return pd.DataFrame(rows)
@@ -237,10 +246,21 @@ def stored(name: str, shares: dict[str, float], seconds: dict[str, float] | None
 SECONDS = {"prompt": 0.5, "weights": 20.0, "nothing": 0.1}
 
 
+@pytest.fixture
+def better(monkeypatch):
+    """Development, in which retrieved notes did better than all of them."""
+    tried = [("all 240", "bare, in turn", 0.3), ("retrieved", "chat, nearest 4", 0.5)]
+    rows = [
+        {"arm": arm, "shots": 240, "measure": "answers", "setting": setting, "value": value}
+        for arm, setting, value in [*tried, (uses.LINES, "bare, line and 4", 0.9)]
+    ]
+    monkeypatch.setattr(compare, "stored", {"tuned_codes": pd.DataFrame(rows)}.get)
+
+
 def made() -> list[dict]:
     """The contrasts of results in which prompts do well with styles, and weights with codes."""
     styled = {"prompt": 0.8, "weights": 0.5}
-    coded = dict.fromkeys(uses.NOTES, 0.4) | {"weights": 0.9}
+    coded = dict.fromkeys(uses.NOTES, 0.4) | {"weights": 0.9, "nothing": 0.1, "retrieved": 0.6}
     return [
         *uses.of_replies(stored("replies", {"prompt": 0.6, "weights": 0.9})),
         *uses.of_emails(stored("emails", styled, SECONDS)),
@@ -249,13 +269,14 @@ def made() -> list[dict]:
     ]
 
 
-def test_each_claim_has_its_parts_at_its_levels_and_is_decided():
+def test_each_claim_has_its_parts_at_its_levels_and_is_decided(better):
     rows = pd.DataFrame(made())
     levels = {claim: set(of_claim["level"]) for claim, of_claim in rows.groupby("claim")}
     styles = {style["style"] for style in load_rows("styles")}
     assert levels == {
         "U1": {"8 pairs", "64 pairs"}, "U2": styles, "U3": set(uses.NOTES),
         "U4": {"writers"}, "I6": {"e-mails", "writers"},
+        "F2": {"clinic codes"}, "F4": {"clinic codes"}, "I7": {"clinic codes"},
     }  # fmt: skip
     rules = claims()
     verdicts = verdict.decide(rows, rules[rules["id"].isin(levels)])
@@ -263,16 +284,20 @@ def test_each_claim_has_its_parts_at_its_levels_and_is_decided():
     assert set(rows["draws"]) == {10} and set(rows["recipe"]) == set(uses.RECIPES)
 
 
-def test_the_gap_is_of_the_right_arms_and_measure():
-    rows = pd.DataFrame(made()).set_index(["claim", "level", "recipe", "part"])["mean"]
+def test_the_gap_is_of_the_right_arms_and_measure(better):
+    rows = pd.DataFrame(made()).set_index(["claim", "level", "recipe", "part"])["mean"].sort_index()
     expected = {
         ("U1", "8 pairs", 0): 0.3, ("U2", "formal", 0): 0.3, ("U2", "formal", 1): 40,
-        ("U3", "retrieved", 0): 0.5, ("U4", "writers", 0): 0.8, ("U4", "writers", 1): 0.3,
+        ("U3", "retrieved", 0): 0.3, ("U3", "all 240", 0): 0.5, ("F2", "clinic codes", 0): 0.8,
+        ("F4", "clinic codes", 0): 0.9, ("U4", "writers", 0): 0.8, ("U4", "writers", 1): 0.3,
         ("I6", "writers", 0): 0.3, ("I6", "e-mails", 0): 0.3, ("I6", "e-mails", 1): 40,
     }  # fmt: skip
     for (claim, level, number), mean in expected.items():
         for recipe in uses.RECIPES:
             assert rows[claim, level, recipe, number] == pytest.approx(mean, abs=0.12)
+    lead = [rows.loc["I7", "clinic codes", recipe, 0] for recipe in uses.RECIPES]
+    assert lead[0] == rows.loc["U3", "all 240", "default", 0]
+    assert lead[1] == rows.loc["U3", "retrieved", "tuned", 0]
 
 
 def test_a_gap_is_paired_by_draw_part_and_question():

@@ -177,3 +177,16 @@ def test_a_claim_without_its_measurement_is_an_error():
         decide(table[table["claim"] != "F2"])
     with pytest.raises(DataError, match="Claim I6 needs 2 parts"):
         decide(table[(table["claim"] != "I6") | (table["part"] == 0)])
+
+
+def test_a_claim_that_waits_for_a_study_counts_in_holms_correction_and_is_not_decided():
+    barely = rows("F2", SUPPORTED)[0] | {"mean": 0.12, "low": 0.001, "high": 0.239}
+    waiting = {claim: ["some_study", "another"] for claim in ("F7", "K2", "F1")}
+    table = everything(barely)
+    table = table[~table["claim"].isin(waiting)]
+    found = {v.claim: v for v in decide(table, lacking=waiting)}
+    assert found["F7"].verdict == verdict.UNMEASURED
+    assert found["F7"].when == "run some_study and another" and found["F7"].number is None
+    assert found["F2"].verdict == UNDECIDED and "Holm" in found["F2"].when
+    only = {v.claim: v for v in decide(everything(barely), lacking={"F1": ["some_study"]})}
+    assert only["F2"].verdict == SUPPORTED  # what is so by construction is none of the family
