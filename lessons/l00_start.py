@@ -1,6 +1,6 @@
 """Lesson 0: the explorer of next tokens, the predictions, and the checks of its exercises."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from html import escape
 
 import ipywidgets as w
@@ -54,15 +54,24 @@ def predict_claims(table: pd.DataFrame) -> Panel:
     )
 
 
-def check_first_low_loss(step: int | None, losses: Sequence[float], below: float) -> None:
-    """Check the number of the first step (counting from 1) whose loss is below a bound."""
-    truth = next((i for i, loss in enumerate(losses, 1) if loss < below), None)
-    problem = None
-    if step != truth:
-        problem = "look again at the first loss that is smaller than the bound."
-        if truth is not None and step == truth - 1:
-            problem = "that is one too few: Python counts from 0, steps count from 1."
-    checks.tell(step is not None, problem, f"step {truth} is the first with a loss below {below}.")
+def check_recipe(
+    rate: float | None, steps: int | None, new_right: Callable[[float, int], int]
+) -> None:
+    """Train by the learner's recipe and say how many new verbs are right; any number will do.
+
+    A recipe that the loop cannot take, or that would train for minutes, is refused untried.
+    """
+    problem, count = None, 0
+    if rate is not None and steps is not None:
+        if not 0 < rate <= 0.1:
+            problem = "take a rate above 0 and at most 0.1; above that, every weight is torn away."
+        elif not 1 <= steps <= 60:
+            problem = "take 1 to 60 steps; more would only wait."
+        else:
+            count = new_right(rate, int(steps))
+    tried = rate is not None and steps is not None
+    beaten = "as few as with our recipe" if count == 0 else "our recipe got none"
+    checks.tell(tried, problem, f"{count} of the new verbs come out right; {beaten}.")
 
 
 def check_likely_next(lm: LanguageModel, prompt: str | None, wanted: str) -> None:
