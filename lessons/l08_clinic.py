@@ -215,13 +215,19 @@ CELLS = {  # who wrote, and behind which prompt
     "both, plain": ("house style", "demonstrations"),
     "both, remedy": ("many styles, shown", "demonstrations"),
 }
+# The untaught model gets no letter right; a rival of equal training stands in its place.
+FULL_SIZE = {
+    **{name: cell for name, cell in list(CELLS.items())[1:4]},
+    "both, letters alone": ("many styles", "demonstrations"),
+    "both, remedy": CELLS["both, remedy"],
+}
 RIVALS = {
-    "both, many styles, each letter alone": ("many styles", "demonstrations"),
     "prompt alone, with the codebook": ("untaught", "codebook and demonstrations"),
     "prompt alone, a letter for every code": ("untaught", "a letter for every code"),
     "both, remedy": CELLS["both, remedy"],
 }
 LOOKED = {  # whose letters after distilling, behind which prompt, and the two in words
+    ("own", "demonstrations"): "this doctor, shown",
     ("own", "nothing"): "this doctor, no prompt",
     ("other", "demonstrations"): "another doctor, shown",
 }
@@ -263,11 +269,12 @@ def show_shares(measured: Mapping[str, Mapping[str, Interval]]) -> None:
 
 def kept_after(results: pd.DataFrame) -> pd.DataFrame:
     """What letters keep before and after distilling: of the doctor whose letters were distilled,
-    without a prompt, and of another one, behind letters."""
-    ends, columns = (0, max(results["steps"])), {}
+    behind letters (beforehand only) and without a prompt, and of another one, behind letters."""
+    ends, columns = {0, max(results["steps"])}, {}
     for (doctor, prompt), name in LOOKED.items():
-        for steps in ends:
-            rows = where(results, doctor=doctor, prompt=prompt, steps=steps)
+        looked = where(results, doctor=doctor, prompt=prompt)
+        for steps in sorted(ends & set(looked["steps"])):
+            rows = where(looked, steps=steps)
             kept = letters.rules_kept(rows)
             column = {
                 rule: kept[rule].mean() for rule in ("opening", "wording", "sign-off", "code")
@@ -499,21 +506,23 @@ ROW = checks.Build(
 )
 
 
-def show_parting(costs: np.ndarray, tokens: Sequence[str], names: Sequence[str]) -> None:
-    """How likely readers hold each of a letter's first tokens."""
-    shares_of = {
-        name: [Interval(p, p, p) for p in np.exp(-row[: len(tokens)])]
+def show_parting(
+    costs: np.ndarray, tokens: Sequence[str], names: Sequence[str], most: int = 7
+) -> None:
+    """What each of a letter's first tokens costs two readers, in nats."""
+    costs_of = {
+        name: [Interval(c, c, c) for c in row[:most]]
         for name, row in zip(names, costs, strict=True)
     }
-    seen = [plots.visible(token) for token in tokens]
-    first = ", ".join(f"{numbers[0].mean:.2f} ({name})" for name, numbers in shares_of.items())
-    told = [f"{n}: " + ", ".join(f"{p.mean:.2f}" for p in v) for n, v in shares_of.items()]
+    seen = [plots.visible(token) for token in tokens[:most]]
+    extra = np.subtract(costs[1], costs[0])[:most]
+    told = [f"{n}: " + ", ".join(f"{c.mean:.1f}" for c in v) for n, v in costs_of.items()]
     plots.whiskers(
-        {"": {n: dict(zip(seen, v, strict=True)) for n, v in shares_of.items()}},
-        f"The doctor's first token {tokens[0]!r}: {first}",
+        {"": {n: dict(zip(seen, v, strict=True)) for n, v in costs_of.items()}},
+        f"{names[1]!r} pays {extra[0]:.1f} nats more at the doctor's first word {tokens[0]!r}",
         "; ".join(told) + ".",
         x="the doctor's letter, token by token",
-        y="probability of the token",
+        y="cost of the token (nats)",
     )
 
 
