@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import log_softmax
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
@@ -42,7 +41,7 @@ ORDERS = ["-".join(places) for places in permutations("1234")]
 KINDS = ("gold", "random", "flipped", "nonsense")
 SHOTS = {"labels": 32, "faults": 8, "luck": 32}
 SIZES = ("first 1", "first 4", "first 16")
-FULL, NEAREST = "all that fit", "nearest 8 of all"
+FOUR, FULL, NEAREST = SIZES[1], "all that fit", "nearest 8 of all"
 WAYS = {"prompt": "in-context", "prompt, calibrated": "in-context, calibrated", "weights": "lora"}
 SEEDS = {"in-context": 8, "lora": 2}  # orders of a draw, and trainings on it
 
@@ -237,7 +236,7 @@ MADE = {
 }
 
 
-# What the rows say: biases, differences, and where luck comes from
+# What the rows say: biases and differences
 
 
 def by_row(rows: pd.DataFrame) -> np.ndarray:
@@ -285,110 +284,7 @@ def against(rows: pd.DataFrame, key: str, base: str) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=names)
 
 
-class Parts(NamedTuple):
-    """Standard deviations of one accuracy, in shares of 1, by what is left to chance."""
-
-    draw: float
-    order: float
-    questions: float
-
-
-def parts(right: np.ndarray) -> Parts:
-    """Split the luck in one accuracy: which examples, in which order (or seed), which questions.
-
-    `right` is an array [draws, orders, questions], with at least 2 of each; orders are nested in
-    draws. On these questions the accuracy is y[d, o] = m + a[d] + b[d, o], and the analysis of
-    variance says
-
-        var b = mean over d of var_o y[d, o]
-        var a = var_d (mean_o y[d, o]) - var b / orders      (0 where that is negative)
-
-    Other questions would add var_q (mean_{d, o} right[d, o, q]) / questions.
-    Source: Searle, Casella and McCulloch 1992, Variance Components, chapter 3.
-    """
-    right = np.asarray(right, dtype=float)
-    _, orders, asked = right.shape
-    accuracy = right.mean(2)
-    order = accuracy.var(1, ddof=1).mean()
-    draw = max(0.0, accuracy.mean(1).var(ddof=1) - order / orders)
-    items = right.mean((0, 1)).var(ddof=1) / asked
-    return Parts(*(float(np.sqrt(variance)) for variance in (draw, order, items)))
-
-
-def luck(of_orders: pd.DataFrame, of_words: pd.DataFrame) -> pd.DataFrame:
-    """How far chance moves one accuracy, by what is left to it: standard deviations.
-
-    An accuracy a cannot deviate by more than the root of a (1 - a), so "of the most" is the order's
-    part of that: near a = 1 there is little room for luck.
-    """
-    plainly = where(of_orders, mix="even", readout="plain")
-    taught = {"4 reviews in the prompt": plainly}
-    for name, way in WAYS.items():
-        taught[f"32 words in the {name}"] = where(of_words, way=way)
-    lines = {}
-    for name, rows in taught.items():
-        bits = by_row(rows)
-        accuracy, chance = bits.mean(), parts(bits)
-        most = np.sqrt(accuracy * (1 - accuracy))
-        lines[name] = {
-            "right": accuracy,
-            "other examples": chance.draw,
-            "other order or seed": chance.order,
-            "of the most": chance.order / most,
-        }
-    return pd.DataFrame(lines).T.round(3)
-
-
-# What the learner builds: calibration, a lie, the choice of what stands last
-
-
-def calibrate(scores: np.ndarray, batch: np.ndarray) -> np.ndarray:
-    lean = np.log(np.exp(log_softmax(batch, axis=1)).mean(axis=0))
-    return log_softmax(scores, axis=1) - lean
-
-
-def _calibrated(mean: Callable, sign: int = -1) -> Callable:
-    """`calibrate` with another mean of the batch, or another sign."""
-
-    def piece(scores: np.ndarray, batch: np.ndarray) -> np.ndarray:
-        return log_softmax(scores, axis=1) + sign * mean(scores, batch)
-
-    return piece
-
-
-SCORES = np.array([[-1.0, -3.0, -2.5], [-4.0, -2.0, -6.0]])
-BATCH = np.array([[-3.0, -1.0, -2.0], [-2.0, -0.5, -4.0], [-1.0, -1.5, -9.0]])
-
-
-def _lean(batch: np.ndarray) -> np.ndarray:
-    return np.log(np.exp(log_softmax(batch, axis=1)).mean(axis=0))
-
-
-CALIBRATE = checks.Build(
-    own=calibrate,
-    trial=lambda piece, _: [piece(SCORES, BATCH), piece(SCORES, SCORES)],
-    truth=lambda _: [contextual_calibration(SCORES, BATCH), batch_calibration(SCORES)],
-    praise="your numbers are those of both calibrations in helpers/scoring.py.",
-    mistakes={
-        "the mean runs over the wrong axis: take it over the texts, axis=0.": _calibrated(
-            lambda scores, batch: np.log(
-                np.exp(log_softmax(batch, axis=1)).mean(axis=1)[: len(scores), None]
-            )
-        ),
-        "the lean is added: subtract it.": _calibrated(lambda scores, batch: _lean(batch), +1),
-        "the batch's scores are no probabilities yet: they need log_softmax(batch, axis=1) "
-        "first.": _calibrated(lambda scores, batch: np.log(np.exp(batch).mean(axis=0))),
-        "that lean is the questions' own: take the mean over batch.": _calibrated(
-            lambda scores, batch: _lean(scores)
-        ),
-        "that is the mean of logarithms: average the probabilities, then take the logarithm.": (
-            _calibrated(lambda scores, batch: log_softmax(batch, axis=1).mean(axis=0))
-        ),
-        "the questions' scores are no log-probabilities yet: log_softmax(scores, axis=1).": (
-            lambda scores, batch: scores - _lean(batch)
-        ),
-    },
-)
+# What the learner builds: a lie, the choice of what stands last
 
 
 def plant_lies(examples, labels, share, seed):
@@ -535,62 +431,62 @@ def show_orders(rows: pd.DataFrame) -> float:
 
     Returns the share of plain answers that are the last label.
     """
-    panels, gap, repeated, vote = {}, {}, {}, {}
-    for name in ("plain", "batch-calibrated"):
+    panels, spread, repeated, right = {}, {}, {}, {}
+    for name, panel in (
+        ("plain", "plain"),
+        ("batch-calibrated", "calibrated on the questions"),
+        ("contextual", "calibrated on empty texts"),
+    ):
         chosen = where(rows, mix="even", readout=name)
-        positive, right = agreement(chosen, lambda row: "b"), by_row(chosen)
-        said, accuracy = positive.mean(2), right.mean(2)
+        said, right[name] = agreement(chosen, lambda row: "b").mean(2), by_row(chosen)
         last = np.array([shown[-1] for shown in chosen["labels_shown"]]).reshape(said.shape)
-        panels[name] = {
+        accuracy = right[name].mean(2)
+        panels[panel] = {
             f"last label {word}": (said[last == letter], accuracy[last == letter])
             for word, letter in (("positive", "b"), ("negative", "a"))
         }
-        gap[name] = np.ptp(accuracy, axis=1).mean()
+        spread[name] = np.ptp(accuracy, axis=1).mean()
         repeated[name] = agreement(chosen, last_label).mean()
-        vote[name] = voted_right(positive, right)
-    plainly, calibrated = panels
+    plainly, calibrated, empty = right
+    gain = interval(right[calibrated].mean(1) - right[plainly].mean(1))
+    share = {name: bits.mean() for name, bits in right.items()}
     figures.clouds(
         panels,
-        "share of answers that say positive",
+        "share that says positive",
         "share right",
-        f"{repeated[plainly]:.2f} of the plain answers are the last label, "
-        f"{repeated[calibrated]:.2f} of the calibrated ones",
-        f"A dot is an order of four reviews, 24 of each of 10 draws. Best minus worst order of a "
-        f"draw: {gap[plainly]:.2f} plain, {gap[calibrated]:.2f} calibrated. All orders together, "
-        f"by vote: {vote[plainly]:.2f} right plain, {vote[calibrated]:.2f} calibrated.",
+        f"{repeated[plainly]:.2f} of the plain answers repeat the last label; calibrated on the "
+        f"questions {repeated[calibrated]:.2f}, on empty texts {repeated[empty]:.2f}",
+        f"A dot is an order of four reviews, 24 of each of 10 draws. Right: plain "
+        f"{share[plainly]:.2f}; calibrated on the questions {share[calibrated]:.2f}, a gain of "
+        f"{gain:+.2f}; on empty texts {share[empty]:.2f}. Best minus worst order of a draw: "
+        f"{spread[plainly]:.2f} plain, {spread[calibrated]:.2f} calibrated on the questions.",
         level=0.5,
     )
     return repeated[plainly]
 
 
-def voted_right(positive: np.ndarray, right: np.ndarray) -> float:
-    """The share right of a vote of all orders, from booleans [draws, orders, questions].
-
-    `positive` says which answers are the second of two labels; half the votes are half right.
-    """
-    votes, truth = positive.mean(1), (positive == right)[:, 0]
-    return float(np.where(votes == 0.5, 0.5, (votes > 0.5) == truth).mean())
-
-
 def show_labels(rows: pd.DataFrame) -> None:
     """The same wrong labels in the prompt and in the weights, ten draws of 32 words."""
     kinds = {"gold": "right", "random": "random: 7 of 8 wrong", "flipped": "always the next label"}
-    task, bars, lost, obeyed = load_task("category"), {}, {}, {}
+    names = {"prompt": "the prompt", "prompt, calibrated": "calibrated", "weights": "the weights"}
+    task, bars, lost, kept, obeyed = load_task("category"), {}, [], [], []
     asked = questions(task, len(rows["said"].iloc[0]))
     taught = label_letters(task, [e.label for e in relabelled(task, asked, "flipped")[1]])
     for name, way in WAYS.items():
         lines = against(where(rows, way=way), "kind", "gold").set_index("kind")
         bounds = lines[["accuracy", "low", "high"]]
         bars[name] = {said: Interval(*bounds.loc[kind]) for kind, said in kinds.items()}
-        lost[name] = f"{name} {lines.change['random']:+.2f}"
+        lost.append(f"{names[name]} {-lines.change['random']:.2f}")
+        kept.append(f"{names[name]} {lines.accuracy['random'] / lines.accuracy['gold']:.2f}")
         flipped = agreement(where(rows, way=way, kind="flipped"), lambda row: taught)
-        obeyed[name] = f"{name} {flipped.mean():.2f}"
-    said = ", ".join(lost.values())
+        obeyed.append(f"{names[name]} {flipped.mean():.2f}")
     plots.whiskers(
         {"": bars},
-        f"Random labels: {said}",
-        f"Against right labels, random ones change the share right by: {said}. Answered as taught, "
-        f"where each label was the next one: {', '.join(obeyed.values())}. Chance is 0.12.",
+        f"Random labels cost {', '.join(lost)}",
+        f"With random labels the share right is this part of that with right ones: "
+        f"{', '.join(kept)}. "
+        f"Answered as taught, where each label was the next one: {', '.join(obeyed)}. Chance is "
+        "0.12. The weights are read plainly.",
         y="right by the true label",
         form="bars",
         level=1 / 8,
@@ -607,14 +503,16 @@ def show_faults(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
         f"prompt, {name}": {fault: Interval(*lines.loc[fault, CHANGE]) for fault in lines.index}
         for name, lines in drop.items()
     }
-    plainly, calibrated = (lines.change for lines in drop.values())
+    hurt = {name: lines.change[lines.to < 0] for name, lines in drop.items()}
+    said = {
+        name: ", ".join(f"{fault} ({change:+.2f})" for fault, change in sure.items()) or "none"
+        for name, sure in hurt.items()
+    }
     plots.whiskers(
         {"": changes},
-        f"Plain, the worst is {plainly.idxmin()} ({plainly.min():+.2f}), the mildest "
-        f"{plainly.idxmax()} ({plainly.max():+.2f})",
-        f"Plain, the worst fault ({plainly.idxmin()}) changes the share right by "
-        f"{plainly.min():+.2f} and the mildest ({plainly.idxmax()}) by {plainly.max():+.2f}. "
-        f"Calibrated, {calibrated.idxmin()} changes it by {calibrated.min():+.2f}.",
+        f"{len(hurt['plain'])} of {len(drop['plain'])} faults surely hurt a plain prompt: "
+        f"{', '.join(hurt['plain'].index) or 'none'}",
+        f"The whole interval lies below 0 for: {said['plain']}; calibrated: {said['calibrated']}.",
         x="change of the share right against the clean prompt",
         form="rows",
         level=0,
@@ -623,11 +521,20 @@ def show_faults(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def lengths(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each number of messages shown: the share right by either readout, tokens and seconds."""
+    """For each number of messages shown: the share right by either readout, tokens and seconds.
+
+    `from` is how many messages there were to show or to choose from. Prints how much was asked.
+    """
     rows = where(rows, readout=["plain", "batch-calibrated"])
     shares = rows.pivot_table("value", "size", "readout", sort=False)[["plain", "batch-calibrated"]]
-    spent = rows.groupby("size")[["tokens", "cpu"]].mean().round().astype(int)
-    return shares.round(2).join(spent).rename(columns={"cpu": "seconds"})
+    spent = rows.groupby("size")[["pool", "tokens", "cpu"]].mean()
+    spent = spent.round().assign(pool=np.floor(spent["pool"])).astype(int)
+    four, full = (by_row(where(rows, size=s, readout="batch-calibrated")) for s in (FOUR, FULL))
+    print(
+        f"{four.shape[-1]} messages asked; means of {len(full)} draws, the nearest of one. "
+        f"All that fit minus 4, calibrated: {interval(full.mean(1) - four.mean(1)):+.2f}."
+    )
+    return shares.round(2).join(spent).rename(columns={"pool": "from", "cpu": "seconds"})
 
 
 def at_7b() -> pd.DataFrame:
@@ -642,7 +549,11 @@ def at_7b() -> pd.DataFrame:
             "1 retrieved": retrieved[1].mean,
             "100 random": random[100].mean,
         }
-    return pd.DataFrame(lines).T.round(2)
+    return (
+        pd.DataFrame(lines)
+        .T.round(2)
+        .rename({"questions, 6 kinds": "questions, 6 kinds of answer"})
+    )
 
 
 # Verdicts
@@ -679,7 +590,7 @@ def record(drop: pd.DataFrame) -> None:
     lines = [
         (
             "I7",
-            f"{fits} of {of} messages fit; minus 16 shown: {gain:+.2f}",
+            f"{fits} of {of} messages fit; all that fit minus 16, both calibrated: {gain:+.2f}",
             first,
             f"The nearest 8, plain, minus all that fit, calibrated: {spare:+.2f}.",
         ),

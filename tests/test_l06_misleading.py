@@ -1,4 +1,4 @@
-"""What is done to a prompt is what its name says, and the parts of luck are the ones put in."""
+"""What is done to a prompt is what its name says, and what is told of rows stands in them."""
 
 import numpy as np
 import pandas as pd
@@ -251,45 +251,9 @@ def test_against_is_paired():
     assert (found.loc["bad", "from"], found.loc["bad", "to"]) == (-1.0, 0.0)
 
 
-def test_parts_find_what_was_put_in():
-    rng = np.random.default_rng(0)
-    shapes = {0.05: (400, 1, 1), 0.10: (400, 6, 1), 0.20: (1, 1, 300)}
-    luck = sum(rng.normal(0, deviation, shape) for deviation, shape in shapes.items())
-    expected = (0.05, 0.10, 0.20 / np.sqrt(300))  # of a draw, an order, and the mean question
-    assert misleading.parts(0.5 + luck) == pytest.approx(expected, rel=0.1)
-
-
-def test_parts_without_luck_are_nought():
-    assert misleading.parts(np.ones((3, 2, 4))) == (0, 0, 0)
-
-
 def several(answers, **columns):
     """Rows with these answers, right or wrong, each a list of booleans, and other columns."""
     return pd.DataFrame({"right": [bits(row) for row in answers]} | columns)
-
-
-def test_luck_is_held_against_the_most_that_is_possible():
-    rng, draws = np.random.default_rng(0), np.repeat(range(6), 4)
-    about = {"mix": "even", "readout": "plain", "draw": draws}
-    orders = several(rng.random((24, 30)) < 0.5, **about)
-    words = pd.concat(
-        several(rng.random((24, 30)) < share, draw=draws, way=way)
-        for way, share in zip(misleading.WAYS.values(), (0.97, 0.97, 0.5), strict=True)
-    )
-    table = misleading.luck(orders, words)
-    assert list(table.index[1:]) == [f"32 words in the {name}" for name in misleading.WAYS]
-    prompt, *_, weights = table.iloc[1:]["other order or seed"]
-    ceiling, *_, free = table.iloc[1:]["of the most"]
-    assert prompt < weights / 2 and ceiling == pytest.approx(free, rel=0.4)
-    right, *_, deviation, share = table.iloc[0]
-    assert share == pytest.approx(deviation / np.sqrt(right * (1 - right)), abs=2e-3)
-
-
-def test_a_vote_is_that_of_most_orders_and_a_tie_is_half_right():
-    positive = np.array([[[1, 1, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]], dtype=bool)
-    truth = np.array([False, True, False])
-    assert misleading.voted_right(positive, positive == truth) == (0.5 + 0.5 + 1) / 3
-    assert misleading.voted_right(positive[:, 1:], positive[:, 1:] == truth) == 2 / 3
 
 
 @pytest.fixture
@@ -306,7 +270,7 @@ def test_the_cloud_is_coloured_by_the_last_label(drawn_figures):
     rows = pd.DataFrame(
         [
             (draw, "even", readout, shown, said, "1010")
-            for readout in ("plain", "batch-calibrated")
+            for readout in ("plain", "batch-calibrated", "contextual")
             for draw in range(2)
             for shown, said in (("abab", "bbbb"), ("bbaa", "aaab"))
         ],
@@ -317,7 +281,9 @@ def test_the_cloud_is_coloured_by_the_last_label(drawn_figures):
     cloud = panels["plain"]
     assert cloud["last label positive"][0].tolist() == [1, 1]
     assert cloud["last label negative"][0].tolist() == [1 / 4, 1 / 4]
-    assert "0.88 of the plain answers" in title and "0.00 plain" in sentence
+    assert list(panels) == ["plain", "calibrated on the questions", "calibrated on empty texts"]
+    assert title.startswith("0.88 of the plain answers") and "0.00 plain" in sentence
+    assert "a gain of +0.00 (+0.00 to +0.00)" in sentence
 
 
 def test_figures_say_what_the_rows_say(drawn_figures):
@@ -336,10 +302,10 @@ def test_figures_say_what_the_rows_say(drawn_figures):
     )
     drop = misleading.show_faults(faults)
     (bars, title, told, *_), (_, worst, *_) = drawn_figures
-    assert "prompt 0.50, prompt, calibrated 0.50, weights 0.50. Chance" in told
+    assert "the prompt 0.50, calibrated 0.50, the weights 0.50. Chance" in told
     assert bars[""]["weights"]["random: 7 of 8 wrong"].mean == 0.5
-    assert title == "Random labels: prompt -0.50, prompt, calibrated -0.50, weights -0.50"
-    assert worst == "Plain, the worst is bad (-1.00), the mildest mild (+0.00)"
+    assert title == "Random labels cost the prompt 0.50, calibrated 0.50, the weights 0.50"
+    assert worst == "1 of 2 faults surely hurt a plain prompt: bad"
     assert drop["calibrated"].change.to_dict() == {"bad": -1, "mild": 0}
 
 
@@ -361,6 +327,7 @@ def test_a_text_is_embedded_as_the_mean_of_its_tokens(tiny):
 def lengths(full, sixteen, near, pool):
     """Stored lengths with these shares right, of which all or fewer messages fit."""
     sizes = {misleading.FULL: full, misleading.SIZES[-1]: sixteen, misleading.NEAREST: near}
+    sizes[misleading.FOUR] = 0.5
     rows = [
         (draw, size, readout, bits(np.arange(20) < 20 * share), share)
         for readout in ("plain", "batch-calibrated")
@@ -368,7 +335,8 @@ def lengths(full, sixteen, near, pool):
         for draw in range(1 if size == misleading.NEAREST else 4)
     ]
     table = pd.DataFrame(rows, columns=["draw", "size", "readout", "right", "value"])
-    table["pool"] = table["size"].map({misleading.FULL: pool, misleading.SIZES[-1]: 16}).fillna(320)
+    pools = {misleading.FULL: pool, misleading.SIZES[-1]: 16, misleading.FOUR: 4}
+    table["pool"] = table["size"].map(pools).fillna(320)
     return table.assign(tokens=100, cpu=2.0)
 
 
@@ -390,10 +358,13 @@ def test_verdicts_follow_the_rows(stored, lost, outcomes, monkeypatch, capsys, t
     assert first.startswith(f"I7 {outcomes[0]}") and second.startswith(f"I8 {outcomes[1]}")
 
 
-def test_lengths_are_told_in_the_order_of_the_rows():
+def test_lengths_are_told_in_the_order_of_the_rows(capsys):
     table = misleading.lengths(lengths(0.9, 0.2, 0.5, 183))
-    assert list(table.index) == [misleading.FULL, misleading.SIZES[-1], misleading.NEAREST]
-    assert table["plain"].to_list() == [0.9, 0.2, 0.5] and set(table["seconds"]) == {2}
+    sizes = [misleading.FULL, misleading.SIZES[-1], misleading.NEAREST, misleading.FOUR]
+    assert list(table.index) == sizes and table["from"].to_list() == [183, 16, 320, 4]
+    assert table["plain"].to_list() == [0.9, 0.2, 0.5, 0.5] and set(table["seconds"]) == {2}
+    said = capsys.readouterr().out
+    assert "20 messages asked; means of 4 draws" in said and "calibrated: +0.40 (" in said
 
 
 # Exercises
