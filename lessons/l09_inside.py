@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers import checks, claims, plots
-from helpers.compare import Interval, interval, right, scored, stored
+from helpers.compare import Interval, interval, right, scored, stored, where
 from helpers.cost import cache_bytes
 from helpers.data import Example, Task, load_rows, load_task, texts
 from helpers.model import LanguageModel
@@ -130,6 +130,27 @@ def few_shot(lm: LanguageModel, task: Task, seed: int) -> list[bool]:
     else:
         said = answer(lm, task, drawn, texts(asked))
     return [text == example.label for text, example in zip(said, asked, strict=True)]
+
+
+def past_tenses(lm: LanguageModel, verbs: Task, seeds: Sequence[int] = (5, 6)) -> dict[str, int]:
+    """How often the past tense comes first behind demonstrations, and how often the verb itself.
+
+    A draw of demonstrations for each seed, each with the same questions, which no stored result
+    asks first.
+    """
+    asked, counts = verbs.held_out[ITEMS : 2 * ITEMS], {}
+    answers = {
+        "past tenses": [verb.label for verb in asked],
+        "the verb itself": [verb.text for verb in asked],
+    }
+    prompts = [
+        p for seed in seeds for p in states.ask(lm, verbs, verbs.draw(SHOTS, seed), asked)[0]
+    ]
+    said = states.scores(lm, prompts).argmax(1).tolist()
+    for name, words in answers.items():
+        first = [encode(lm.tokenizer, f" {word}")[0] for word in words] * len(seeds)
+        counts[f"{name}, of {len(said)}"] = sum(a == b for a, b in zip(said, first, strict=True))
+    return counts
 
 
 def recalls(
@@ -291,6 +312,12 @@ def carried(
     return {"way": name, "layer": layer} | scored(likeliest == answers, "first token")
 
 
+def chosen_layer(results: pd.DataFrame) -> int:
+    """The layer that the draws for choosing chose, at which a stored result carries its vectors."""
+    (layer,) = set(where(results, way=OWN)["layer"][~results["draw"].isin(CHOOSING)])
+    return int(layer)
+
+
 def reached(results: pd.DataFrame) -> dict[str, dict[str, Interval]]:
     """How many answers come with each of `VECTORS`, for each task.
 
@@ -410,6 +437,9 @@ SILENCE = checks.Build(
         ),
         "there the heads are mixed already: change what goes into the projection.": partial(
             _silence_with, on_results=True
+        ),
+        "nothing is silent: what the hook returns goes in, so return the changed results.": partial(
+            _silence_with, own=lambda head, wide: slice(0)
         ),
         "the hook stays for ever: return the handle, with which it can be removed.": partial(
             _silence_with, handed_back=False
@@ -599,19 +629,38 @@ def adapter_off(lm: LanguageModel, gone: Sequence[int]) -> Iterator[None]:
             part.scaling.update(scaling)
 
 
-def show_lost(results: pd.DataFrame, measures: Sequence[str]) -> None:
+JOBS = {  # the measures of `ablation`, as a figure names them
+    "facts, prompt": "facts in the prompt",
+    "facts, weights": "facts in the weights",
+    "past_tense": "past tenses",
+    "antonyms": "antonyms",
+    "category": "categories",
+    INVENTED: "categories, invented names",
+    "random tokens again": "random tokens again",
+}
+
+
+def show_lost(results: pd.DataFrame) -> None:
     """What is lost without the induction heads and without as many others, job by job."""
     losses = {
-        f"without {way}": {what: lost(results, what, way) for what in measures} for way in WAYS[1:]
+        f"without {way}": {job: lost(results, what, way) for what, job in JOBS.items()}
+        for way in WAYS[1:]
     }
-    told = [by_job["facts, prompt"].mean for by_job in losses.values()]
-    kept = losses[f"without {INDUCTIVE}"]["facts, weights"].mean
+    gone = losses[f"without {INDUCTIVE}"]
+    told = []
+    for what in ("facts, prompt", "past_tense", "facts, weights"):
+        shares = (right(results, measure=what, way=way).mean() for way in WAYS)
+        told.append(f"{JOBS[what]} " + ", ".join(f"{share:.2f}" for share in shares))
+    untaught = right(results, measure="facts, untaught", way=INTACT).mean()
     plots.whiskers(
         {"": losses},
-        f"Without induction heads: facts in the prompt {told[0]:+.2f}, in the weights {kept:+.2f}",
-        f"Facts told in the prompt change by {told[0]:+.2f} without the induction heads, "
-        f"{told[1]:+.2f} without random heads, {told[2]:+.2f} without random ones of the same "
-        f"layers; facts taught to the weights by {kept:+.2f} without the induction heads.",
+        f"Without induction heads facts in the prompt change by "
+        f"{gone['facts in the prompt'].mean:+.2f}\n"
+        f"and past tenses by {gone['past tenses'].mean:+.2f}, facts in the weights by "
+        f"{gone['facts in the weights'].mean:+.2f}",
+        f"Share right with all heads, without the induction heads, without random heads, and "
+        f"without random ones of the same layers: {'; '.join(told)}. Untaught, {untaught:.2f} of "
+        f"the facts are chosen right; a guess gets {1 / facts.BLOCK:.2f}.",
         x="change in the share of right answers (bar: 95 % interval)",
         form="rows",
         level=0,
@@ -619,28 +668,45 @@ def show_lost(results: pd.DataFrame, measures: Sequence[str]) -> None:
 
 
 def show_states(looked: pd.DataFrame, tried: pd.DataFrame) -> None:
-    """Where the lens finds the answer, and where a carried state brings it, layer by layer."""
+    """Where the lens finds the answer, and where a carried state brings it, layer by layer.
+
+    Antonyms stand apart, because their states travel at other layers than those of the rest.
+    """
     depths = sorted(set(tried[tried["layer"] >= 0]["layer"]))
     depths = depths[len(depths) // 3 :]  # below, both are flat
     passed = sorted({*depths, looked["layer"].max()})
-    names = {"8 demonstrations": 8, "zero-shot": 0}
-    ways = {name: in_first_place(looked, n, passed) for name, n in names.items()}
-    choosing = tried[tried["draw"].isin(CHOOSING)]
-    brought = {at: interval(right(choosing, layer=at, way=OWN)) for at in depths}
-    best = max(brought, key=lambda at: brought[at].mean)
-    seen = ways["8 demonstrations"][best].mean
-    plots.whiskers(
-        {
-            "the lens: answer in first place": ways,
-            "carried: answer in first place": {"a state of 8 demonstrations": brought},
-        },
-        f"A state from layer {best} brings {brought[best].mean:.2f} of the answers; "
-        f"there the lens sees {seen:.2f}",
-        f"After {best} layers the lens puts {seen:.2f} of the answers first; a state carried over "
-        f"there brings {brought[best].mean:.2f} (words for choosing the layer).",
-        x="layers passed",
-        y="share of answers",
+    seen = in_first_place(looked, SHOTS, passed)
+    apart, choosing = "antonyms", tried[tried["draw"].isin(CHOOSING)]
+    groups = {
+        f"carried in: {apart}": [apart],
+        "carried in: the other tasks": [task for task in TASKS if task != apart],
+    }
+    brought = {
+        name: {at: interval(right(choosing, layer=at, task=tasks)) for at in depths}
+        for name, tasks in groups.items()
+    }
+    (first, own), (best, rest) = map(_highest, brought.values())
+    title = (
+        f"A carried state brings {own:.2f} of the {apart} (layer {first}) and {rest:.2f} of the "
+        f"rest\n(layer {best}), while the lens still sees {seen[best].mean:.2f}"
     )
+    lines = {"the lens, 8 demonstrations": seen, **brought}
+    figure = plots.whiskers_drawn(
+        {"": lines}, title, x="layers passed", y="share of answers in first place"
+    )
+    figure.axes[0].axvline(best, color="black", **plots.DASHED)
+    plots.show(
+        figure,
+        f"After {best} layers (dashed) the lens puts {seen[best].mean:.2f} of the answers first; a "
+        f"state carried in there brings {rest:.2f} of those that are no {apart}, and at layer "
+        f"{first} {own:.2f} of the {apart} (on the words that chose the layer).",
+    )
+
+
+def _highest(shares: Mapping[int, Interval]) -> tuple[int, float]:
+    """The layer at which the largest share comes, and that share."""
+    best = max(shares, key=lambda layer: shares[layer].mean)
+    return best, shares[best].mean
 
 
 def by_task(results: pd.DataFrame) -> pd.DataFrame:
@@ -664,7 +730,7 @@ def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]
 LESSON = "09_inside_the_model"
 WHY = {
     "I1": "They live in the cache.",
-    "I2": "Heads fetch; a state carries the task.",
+    "I2": "Heads fetch, and a state carries the task.",
     "F1": "LoRA, beside the base.",
     "F2": "They are recalled without a prompt.",
 }
@@ -690,15 +756,22 @@ def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
     apart = no if fetched.high >= stays.low else partly if prompt.low > 0 else holds
     rows = {
         "I1": (holds if same else no, f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache"),
-        "I2": ((no, partly, holds)[found], f"facts, heads off minus rivals: {fetched:+.2f}"),
+        "I2": (
+            (no, partly, holds)[found],
+            f"facts in the prompt, heads off minus rivals off: {fetched:+.2f}",
+        ),
         "F1": (
             holds if small > 0 else partly,
             f"{len(moved)} matrices, {small:.1f} to {large:.1f} %",
         ),
-        "F2": (holds if weights.low > 0 else no, f"facts minus untaught: {weights:+.2f}"),
-        "C2": (apart, f"heads off: prompt {fetched:+.2f}, weights {stays:+.2f}"),
+        "F2": (holds if weights.low > 0 else no, f"taught facts minus untaught: {weights:+.2f}"),
+        "C2": (
+            apart,
+            f"heads off minus rivals off: facts in the prompt {fetched:+.2f}, in the weights "
+            + (f"{stays:+.2f}" if stays.low < stays.high else "no answer differs"),
+        ),
     }
-    why = WHY | {"C2": f"Prompts teach too: {prompt.mean:+.2f}."}
+    why = WHY | {"C2": f"The prompt taught facts, too; minus untaught: {prompt:+.2f}."}
     for claim, (verdict, measured) in rows.items():
         claims.record_verdict(claim, LESSON, measured, verdict, why[claim])
         print(f"{claim} {verdict}: {measured}. {why[claim]}")

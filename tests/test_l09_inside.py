@@ -329,17 +329,52 @@ def test_the_verdicts_are_those_of_the_stored_table(capsys):
 
 
 def test_the_figures_take_title_and_sentence_from_their_numbers(monkeypatch):
-    drawn = []
+    drawn, shown = [], []
     monkeypatch.setattr(plots, "whiskers", lambda *given, **more: drawn.append(given))
+    monkeypatch.setattr(plots, "show", lambda *given: shown.append(given))
     kept = compare.stored("ablation")
-    inside.show_lost(kept, ["facts, prompt", "facts, weights"])
-    inside.show_states(compare.stored("lens"), compare.stored("vectors"))
-    (lost, title, sentence), (_, other, told) = drawn
+    inside.show_lost(kept)
+    ((lost, title, sentence),) = drawn
     fetched, stays = (inside.lost(kept, f"facts, {w}", inside.INDUCTIVE) for w in WAYS)
-    assert title.endswith(f"{fetched.mean:+.2f}, in the weights {stays.mean:+.2f}")
+    assert f"facts in the prompt change by {fetched.mean:+.2f}" in title
+    assert title.endswith(f"facts in the weights by {stays.mean:+.2f}")
     assert list(lost[""]) == [f"without {way}" for way in inside.WAYS[1:]]
-    assert f"{fetched.mean:+.2f}" in sentence and other.startswith("A state from layer ")
-    assert told.startswith(f"After {other.split()[4]} layers")
+    share = right(kept, measure="facts, prompt", way=inside.INDUCTIVE).mean()
+    assert f"{share:.2f}" in sentence and "a guess gets 0.25." in sentence
+    inside.show_states(compare.stored("lens"), compare.stored("vectors"))
+    ((figure, told),) = shown
+    (axis,) = figure.axes
+    lines = axis.get_legend_handles_labels()[1]
+    assert lines[1:] == ["carried in: antonyms", "carried in: the other tasks"]
+    layer = inside.chosen_layer(compare.stored("vectors"))
+    assert told.startswith(f"After {layer} layers") and f"(layer {layer})," in figure.get_suptitle()
+
+
+def test_a_verdict_says_what_its_number_compares(capsys):
+    inside.record(True, 5.3e6, pd.DataFrame({"relative": [0.002, 0.014]}))
+    told = {line[:2]: line for line in capsys.readouterr().out.splitlines()}
+    kept = compare.stored("ablation")
+    rivals = inside.lost(kept, "facts, prompt", inside.INDUCTIVE, inside.SAME_LAYERS)
+    assert f"minus rivals off: {rivals:+.2f}" in told["I2"]
+    assert f"minus rivals off: facts in the prompt {rivals:+.2f}" in told["C2"]
+    assert f"untaught: {inside.learned(kept, 'prompt'):+.2f}" in told["C2"]
+    assert "+0.00 (+0.00 to +0.00)" not in told["C2"]  # where no answer differs, words say so
+
+
+def test_past_tenses_are_told_apart_from_verbs_that_are_repeated(tiny, monkeypatch):
+    task, said = states.with_start("past_tense"), []
+    asked = task.held_out[inside.ITEMS : 2 * inside.ITEMS]
+    for i, verb in enumerate(asked):  # of each draw, half are put in the past, a quarter repeated
+        word = verb.label if i % 2 else verb.text if i % 4 else "and"
+        said.append(encode(tiny.tokenizer, f" {word}")[0])
+    scores = torch.nn.functional.one_hot(torch.tensor(said * 2), max(said) + 1)
+    monkeypatch.setattr(states, "scores", lambda lm, prompts: scores[: len(prompts)])
+    firsts = {name: [encode(tiny.tokenizer, f" {getattr(v, name)}")[0] for v in asked] * 2
+              for name in ("label", "text")}  # fmt: skip
+    counts = inside.past_tenses(tiny, task)
+    assert list(counts) == ["past tenses, of 40", "the verb itself, of 40"]
+    assert list(counts.values()) == [sum(map(eq, said * 2, first)) for first in firsts.values()]
+    assert next(iter(counts.values())) >= 20
 
 
 def test_the_ways_of_ablation_take_as_many_heads_and_never_the_same():
@@ -448,6 +483,12 @@ def test_what_is_learned_is_paired_and_asked_with_all_heads_at_work():
     without = table.assign(way=inside.INDUCTIVE, right="00")
     both = pd.concat([table.assign(way=inside.INTACT), without])
     assert inside.learned(both, "prompt")[0] == 0.5
+
+
+def test_the_chosen_layer_is_the_one_that_the_other_draws_carry_at():
+    table = stored("draw way layer", (100, inside.OWN, 0), (100, inside.OWN, 2), (0, inside.OWN, 2),
+                   (1, inside.OWN, 2), (1, inside.UNTAUGHT, -1))  # fmt: skip
+    assert inside.chosen_layer(table) == 2
 
 
 def test_first_places_are_told_by_layer_for_all_tasks_together():
