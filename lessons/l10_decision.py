@@ -86,9 +86,11 @@ class Contrast(NamedTuple):
         return self.number, self.bound, self.edge, self.at_most
 
     def told(self, said: str) -> str:
-        """The number in a line, with what it must reach, and what is said of it."""
+        """The claim, and below it the number, what it must reach, and what is said of it."""
+        text = dict(claims.claims()[["id", "claim"]].to_numpy())[self.claim]
         goal = f"at {'most' if self.at_most else 'least'} {self.bound:g}"
-        return f"{self.claim} {self.task}: {self.what} {self.number:+.2f}, {goal}: {said}"
+        number = f"{self.task}: {self.what} {self.number:+.3f}, {goal}"
+        return f"{self.claim} {text}\n  {number}: {said}"
 
 
 def contrasts(draws: int = 10) -> list[Contrast]:
@@ -402,11 +404,13 @@ def contest(
                 place, colour = names[::-1].index(way), WAY_COLOURS.get(way, plots.GREY)
                 reach = [[mean - low], [high - mean]]
                 axis.errorbar(mean, place, xerr=reach, fmt="o", color=colour, capsize=3)
-                axis.text(1.03, place, f"{asked}", va="center", fontsize=9)
-            axis.set_title(f"{name}; right: questions asked", fontsize=10)
+                axis.text(1.04, place, f"{asked}", va="center", fontsize=9)
+            axis.text(1.0, len(names) - 0.55, "asked", fontsize=9)
+            axis.set_title(name, fontsize=10)
             axis.set_yticks(range(len(names))[::-1], [titles[way] for way in names])
-            axis.set_xlim(-0.03, 1.12)
-            axis.set_xticks(np.arange(0, 1.1, 0.25))
+            axis.set_xlim(-0.03, 1.15)
+            axis.set_ylim(-0.5, len(names))
+            axis.set_xticks([0, 0.5, 1])
             axis.set_xlabel("share of right answers")
         plots.headline(figure, title)
     plots.show(figure, sentence)
@@ -481,9 +485,12 @@ CONDITIONS = {
     "F7": (MANY, "Not for messages, where eight help; past tenses still gain beyond 32."),
     "I7": (MANY, "Not all messages fit, but all that fit were not surely better than a few."),
     "K6": (MANY, "The number of examples divides the uses more than their kind does."),
-    "C1": (HOLD, "The training must hold demonstrations of many styles; without, it breaks them."),
+    "C1": (
+        HOLD,
+        "The training must hold demonstrations of many styles; plain training breaks them.",
+    ),
     "C2": (HOLD, "Training had to teach how to adapt, too, and a prompt taught facts as well."),
-    "F2": (HOLD, "Facts are learned; of messages those it saw are, better than their topics."),
+    "F2": (HOLD, "Facts are learned; messages that it saw are learned better than their topics."),
     "I8": (HOLD, "A missing break between examples surely misleads; mixed case not surely."),
     "I2": (SKILL, "Clear for word forms; with capitals it goes less far."),
     "I5": (SKILL, "Quick; but on messages not surely better than asking without examples."),
@@ -498,7 +505,10 @@ ALWAYS, MEASURED = "nothing: true by construction", "nothing, as far as measured
 def by_kind(board: pd.DataFrame) -> pd.DataFrame:
     """How many claims have each verdict: those that are true by construction, those measured."""
     kind = board["claim"].map(claims.claims().set_index("id")["kind"])
-    return pd.crosstab(kind, board["verdict"]).reindex(columns=list(claims.VERDICTS), fill_value=0)
+    counts = pd.crosstab(kind, board["verdict"]).reindex(
+        columns=list(claims.VERDICTS), fill_value=0
+    )
+    return counts.rename_axis(index=None, columns=None)
 
 
 def depends(board: pd.DataFrame) -> pd.Series:

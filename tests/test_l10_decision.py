@@ -91,6 +91,7 @@ def test_the_longer_comparison_is_of_our_file():
     assert {"majority", "words", "zero-shot", "prompt", "lora"} <= set(found)
     assert all(set(rows) <= own and len(rows) == len(right) for rows, right in found.values())
     record = json.loads((l10_decision.LONGER / "record.json").read_text("utf-8"))
+    assert record["minutes"] == 20  # as the lesson says
     assert {way: len(rows) for way, (rows, _) in found.items()} == record["questions"]
 
 
@@ -104,7 +105,7 @@ def test_each_way_is_drawn_once_in_its_colour(monkeypatch):
     assert [text.get_text() for text in first.get_yticklabels()] == ["MAJORITY", "PROMPT", "LORA"]
     drawn = [(bars[0].get_color(), *bars[0].get_ydata()) for bars in first.containers]
     assert drawn == [(plots.GREY, 2), (plots.PROMPT, 1), (plots.WEIGHTS, 0)]
-    assert [text.get_text() for text in second.texts] == ["27"]
+    assert [text.get_text() for text in second.texts] == ["27", "asked"]
 
 
 def test_the_page_shows_what_was_predicted_built_and_answered(learner, capsys):
