@@ -4,13 +4,16 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from html import escape
+from typing import NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from helpers import checks, claims
-from helpers.compare import Interval, interval, paired, right, stored
+from helpers import checks, claims, plots
+from helpers.compare import Interval, interval, paired, read, right, stored
+from helpers.data import DATA
 from helpers.widgets import Panel, explorer
 from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED, WIDTH, Part
 
@@ -26,34 +29,34 @@ Leads = Mapping[tuple[str, str], Interval]
 
 @cache
 def _gaps() -> dict[tuple[str, str], tuple[str, Part, np.ndarray]]:
-    """By claim and task: what is measured, what it must reach, and the numbers [draws, items]."""
-    at_128, gain, growth = (
-        "fine-tuned on 128 examples minus untaught",
-        "fine-tuned on 128 minus on 32",
-        "lead of the weights: at 128 minus at 8",
-    )
+    """By claim and task: what is measured, what it must reach, and the numbers [draws, items].
+
+    Contrasts and bounds are those of `data/claims.csv`, at as many examples as either way has.
+    """
+    taught_128, gain = "fine-tuned on 128 examples minus untaught", "fine-tuned on 256 minus on 32"
+    growth = "lead of the weights: at {} minus at 8"
     margin, tickets, verbs = Part("difference", MARGIN), stored("support_tickets"), stored("verbs")
-    taught = right(tickets, way="lora", shots=128)
+    taught = right(tickets, way="lora", shots=256)
     untaught = paired(tickets, "lora", "zero-shot", shots=128)
     style = Part("at most", 0.25)
     return {
-        ("F2", "messages"): (at_128, margin, untaught),
-        ("F4", "messages"): ("right after fine-tuning", Part("threshold", 0.8), taught),
+        ("F2", "messages"): (taught_128, margin, untaught),
+        ("F4", "messages"): ("right after fine-tuning on 256", Part("threshold", 0.8), taught),
         ("F7", "messages"): (gain, margin, _more(tickets)),
         ("F7", "past tenses"): (gain, margin, _more(verbs)),
-        ("K2", "messages"): (growth, margin, _grown(tickets, CALIBRATED)),
-        ("K2", "past tenses"): (growth, margin, _grown(verbs, "in-context")),
+        ("K2", "messages"): (growth.format(128), margin, _grown(tickets, CALIBRATED, 128)),
+        ("K2", "past tenses"): (growth.format(256), margin, _grown(verbs, "in-context", 256)),
         ("C2", "doctors' letters"): ("what training adds to the style", style, _style_gained()),
     }
 
 
 def _more(rows: pd.DataFrame) -> np.ndarray:
-    many, few = (right(rows, way="lora", shots=n).astype(float) for n in (128, 32))
+    many, few = (right(rows, way="lora", shots=n).astype(float) for n in (256, 32))
     return many - few
 
 
-def _grown(rows: pd.DataFrame, prompt: str) -> np.ndarray:
-    return paired(rows, "lora", prompt, shots=128) - paired(rows, "lora", prompt, shots=8)
+def _grown(rows: pd.DataFrame, prompt: str, most: int) -> np.ndarray:
+    return paired(rows, "lora", prompt, shots=most) - paired(rows, "lora", prompt, shots=8)
 
 
 def _style_gained() -> np.ndarray:
@@ -66,25 +69,44 @@ def _style_gained() -> np.ndarray:
     return trained - untaught
 
 
-def contrasts(draws: int = 10) -> list[tuple[str, Interval, float, float, bool]]:
-    """What is measured, its number from some draws, the bound, the edge, whether "at most" it."""
-    text = dict(claims.claims()[["id", "claim"]].to_numpy())
+class Contrast(NamedTuple):
+    """A measured number of a claim, and what it must reach: `bound` and `edge`, or "at most" it."""
+
+    claim: str
+    task: str
+    what: str
+    number: Interval
+    bound: float
+    edge: float
+    at_most: bool
+
+    @property
+    def asked(self) -> tuple[Interval, float, float, bool]:
+        """What a rule needs to judge it."""
+        return self.number, self.bound, self.edge, self.at_most
+
+    def told(self, said: str) -> str:
+        """The claim, and below it the number, what it must reach, and what is said of it."""
+        text = dict(claims.claims()[["id", "claim"]].to_numpy())[self.claim]
+        goal = f"at {'most' if self.at_most else 'least'} {self.bound:g}"
+        number = f"{self.task}: {self.what} {self.number:+.3f}, {goal}"
+        return f"{self.claim} {text}\n  {number}: {said}"
+
+
+def contrasts(draws: int = 10) -> list[Contrast]:
+    """The numbers of some claims from so many draws."""
     return [
-        (
-            f"{claim} {text[claim]}\n  {task}: {what}",
-            interval(gap[:draws]),
-            part.bound,
-            part.null,
-            part.kind == "at most",
+        Contrast(
+            *(*place, what, interval(gap[:draws]), part.bound, part.null, part.kind == "at most")
         )
-        for (claim, task), (what, part, gap) in _gaps().items()
+        for place, (what, part, gap) in _gaps().items()
     ]
 
 
 @cache
 def _cases() -> list[tuple[Interval, float, float, bool, int]]:
     """Numbers with what they are held against: of all draws, of one, and turned to "at most"."""
-    cases = [(*row[1:], draws) for draws in (10, 3, 1) for row in contrasts(draws)]
+    cases = [(*row.asked, draws) for draws in (10, 3, 1) for row in contrasts(draws)]
     turned = [(number, 0.1, 0.1, True, draws) for number, *_, draws in cases]
     return [*cases, *turned]
 
@@ -345,46 +367,56 @@ def verdict_explorer() -> Panel:
     )
 
 
-KINDS = {"lora": "weights", "prompt": "prompt", "zero-shot": "prompt"}  # the others: baseline
+# The comparison on a file
+
+LONGER = DATA / "results" / "own_example"  # by the command; minutes instead of half a minute
+WAY_COLOURS = {"lora": plots.WEIGHTS, "prompt": plots.PROMPT, "zero-shot": plots.PROMPT}
 
 
-def by_kind(shares: Mapping[str, Interval], titles: Mapping[str, str]) -> dict[str, dict]:
-    """What each way got right, for a figure in the course's colours: a line for each kind."""
-    nothing = Interval(*[math.nan] * 3)
-    return {
-        kind: {
-            titles[way]: share if KINDS.get(way, "baseline") == kind else nothing
-            for way, share in shares.items()
-        }
-        for kind in ("baseline", "prompt", "weights")
-    }
+def longer(titles: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Of each way in the stored comparison which rows were asked, and which of these were right.
+
+    `titles` are what the columns of `answers.csv` are headed by.
+    """
+    rows, found = read(LONGER / "answers.csv"), {}
+    for way, title in titles.items():
+        said = rows[title] if title in rows else pd.Series("", rows.index)
+        asked = (said != "").to_numpy()
+        if asked.any():
+            found[way] = rows["row"].to_numpy()[asked], (said == rows["label"]).to_numpy()[asked]
+    return found
+
+
+def contest(
+    panels: Mapping[str, Mapping[str, tuple[Interval, int]]],
+    titles: Mapping[str, str],
+    title: str,
+    sentence: str,
+) -> None:
+    """What each way got right, a panel for each comparison: `panels[panel][way]` is its share and
+    how many questions it was asked. A way has one colour: prompt, weights, or neither."""
+    names = [way for way in titles if any(way in shares for shares in panels.values())]
+    with plt.rc_context(plots.STYLE):
+        figure, axes = plots.side_by_side(len(panels), 4.4, 3.4, sharey=True, sharex=True)
+        for axis, (name, shares) in zip(axes, panels.items(), strict=True):
+            for way, (share, asked) in shares.items():
+                mean, low, high = share
+                place, colour = names[::-1].index(way), WAY_COLOURS.get(way, plots.GREY)
+                reach = [[mean - low], [high - mean]]
+                axis.errorbar(mean, place, xerr=reach, fmt="o", color=colour, capsize=3)
+                axis.text(1.04, place, f"{asked}", va="center", fontsize=9)
+            axis.text(1.0, len(names) - 0.55, "asked", fontsize=9)
+            axis.set_title(name, fontsize=10)
+            axis.set_yticks(range(len(names))[::-1], [titles[way] for way in names])
+            axis.set_xlim(-0.03, 1.15)
+            axis.set_ylim(-0.5, len(names))
+            axis.set_xticks([0, 0.5, 1])
+            axis.set_xlabel("share of right answers")
+        plots.headline(figure, title)
+    plots.show(figure, sentence)
 
 
 # Exercises
-
-
-def check_questions(lead: Interval, questions: int, margin: float, answer: float) -> None:
-    """Check how many questions would show a true lead of the learner's own margin."""
-    if margin is None or answer is None:
-        return checks.tell(False, None, "")
-    half = (lead.high - lead.low) / 2
-    truth = math.ceil(questions * (half / margin) ** 2)
-    return checks.judge(
-        answer,
-        truth,
-        f"with about {truth:,} questions a lead of {margin:g} would leave 0 out.",
-        "{answer:,.0f} questions would not do, or are more than it takes.",
-        {
-            "the interval shrinks with the square root: square the ratio.": questions
-            * half
-            / margin,
-            "take half of the width: from the mean to one end.": 4 * truth,
-            "turn the ratio over: a smaller margin takes more questions.": questions
-            * (margin / half) ** 2,
-        },
-        within=1.0,
-        relative=0.02,
-    )
 
 
 LOOKS = np.arange(20, 201, 20)  # after so many questions somebody looks
@@ -434,20 +466,113 @@ def check_stopping(rule: Callable[[Interval, int], bool] | None) -> None:
 
 # The scoreboard
 
+# What a claim with conditions depends on, as the course reads its lessons' reasons.
+RUN, MANY, HOLD, SKILL, COUNTS = (
+    "how you run it",
+    "how many examples there are",
+    "what the examples hold",
+    "whether the model has the skill",
+    "what you count as success",
+)
+CONDITIONS = {
+    "F3": (RUN, "It stays in the adapter's file; the model's own weights are as before."),
+    "F6": (RUN, "It takes many times a prompt's teaching, but minutes for a small model."),
+    "F8": (RUN, "One fact is changed easily; many steps of new facts cost some English."),
+    "K3": (RUN, "Teaching is slow, but a prompt that is read anew is slower at each query."),
+    "K4": (RUN, "Training pays off early if the prompt is read anew, late if its cache is kept."),
+    "K5": (RUN, "It is permanent until the adapter is taken off or trained again."),
+    "U2": (RUN, "A new style is ready sooner in a prompt; a known one's adapter goes on at once."),
+    "F7": (MANY, "Not for messages, where eight help; past tenses still gain beyond 32."),
+    "I7": (MANY, "Not all messages fit, but all that fit were not surely better than a few."),
+    "K6": (MANY, "The number of examples divides the uses more than their kind does."),
+    "C1": (
+        HOLD,
+        "The training must hold demonstrations of many styles; plain training breaks them.",
+    ),
+    "C2": (HOLD, "Training had to teach how to adapt, too, and a prompt taught facts as well."),
+    "F2": (HOLD, "Facts are learned; messages that it saw are learned better than their topics."),
+    "I8": (HOLD, "A missing break between examples surely misleads; mixed case not surely."),
+    "I2": (SKILL, "Clear for word forms; with capitals it goes less far."),
+    "I5": (SKILL, "Quick; but on messages not surely better than asking without examples."),
+    "K2": (SKILL, "A few are enough for past tenses, a skill that is there; not for messages."),
+    "F4": (COUNTS, "Surely ahead of the calibrated prompt, and surely below 0.8."),
+    "I6": (COUNTS, "A trial costs a moment; it shows the tone, not the facts."),
+    "U1": (COUNTS, "With few pairs neither is surely ahead in tone; the next step seldom fits."),
+}
+ALWAYS, MEASURED = "nothing: true by construction", "nothing, as far as measured"
 
-def board_table(board: pd.DataFrame, caption: str = "") -> Styler:
-    """The rows of `board` as a table to read, with a link to each lesson."""
-    table = pd.DataFrame(
+
+def by_kind(board: pd.DataFrame) -> pd.DataFrame:
+    """How many claims have each verdict: those that are true by construction, those measured."""
+    kind = board["claim"].map(claims.claims().set_index("id")["kind"])
+    counts = pd.crosstab(kind, board["verdict"]).reindex(
+        columns=list(claims.VERDICTS), fill_value=0
+    )
+    return counts.rename_axis(index=None, columns=None)
+
+
+def depends(board: pd.DataFrame) -> pd.Series:
+    """What each claim of the board depends on, in words; "" where that is not known."""
+    built = board["claim"].map(claims.claims().set_index("id")["kind"]) == "by construction"
+    whole, partly, _ = claims.VERDICTS
+    known = [CONDITIONS.get(claim, ("", ""))[0] for claim in board["claim"]]
+    nothing = np.where(built, ALWAYS, MEASURED)
+    return pd.Series(
+        np.select([board["verdict"] == partly, board["verdict"] == whole], [known, nothing], ""),
+        board.index,
+    )
+
+
+class BoardTable:
+    """The board as a table with links, and as plain lines where no page is shown."""
+
+    def __init__(self, style: Styler, lines: Sequence[str]):
+        self.style, self.lines = style, lines
+
+    def to_html(self) -> str:
+        return self.style.to_html()
+
+    _repr_html_ = to_html
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable:
+    """The board to read, by what the claims depend on, with a link to each lesson.
+
+    `rule` judges the numbers of `contrasts`, and what it says stands beside the verdicts.
+    """
+    board = board.assign(depends=depends(board))
+    order = [RUN, MANY, HOLD, SKILL, COUNTS, MEASURED, ALWAYS, ""]
+    board = board.sort_values("depends", key=lambda names: names.map(order.index), kind="stable")
+    said = {}
+    for case in contrasts() if rule else []:
+        told = f"{rule(*case.asked)} ({case.task})"
+        said[case.claim] = "; ".join(filter(None, [said.get(case.claim), told]))
+    plain = pd.DataFrame(
         {
-            "claim": [f"<b>{row.claim}</b> {escape(row.text)}" for row in board.itertuples()],
-            "verdict": [f"{claims.MARKS.get(v, '')} {escape(v)}" for v in board["verdict"]],
-            "why": board["why"].map(escape),
-            "lesson": [" ".join(map(_link, lessons)) for lessons in board["lessons"]],
+            "depends on": board["depends"],
+            "claim": board["claim"] + " " + board["text"],
+            "verdict": [f"{claims.MARKS.get(v, '')} {v}" for v in board["verdict"]],
+            "why": [_why(row) for row in board.itertuples()],
+            "by your rule": [said.get(claim, "") for claim in board["claim"]],
             "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
         }
     )
-    style = table.style.hide(axis="index").set_caption(caption).set_uuid("board")
-    return style.set_properties(**{"text-align": "left", "vertical-align": "top"})
+    page = plain.map(escape)
+    page["depends on"] = page["depends on"].mask(page["depends on"].duplicated(), "")
+    links = [" ".join(map(_link, lessons)) for lessons in board["lessons"]]
+    page.insert(5, "lesson", links)
+    style = page.style.hide(axis="index").set_uuid("board")
+    style = style.set_properties(**{"text-align": "left", "vertical-align": "top"})
+    return BoardTable(style, [" | ".join(filter(None, row)) for row in plain.to_numpy()])
+
+
+def _why(row: NamedTuple) -> str:
+    """The condition of a claim that has one, else the reason that its lessons give."""
+    known = row.verdict == claims.VERDICTS[1] and row.claim in CONDITIONS
+    return CONDITIONS[row.claim][1] if known else row.why
 
 
 def _link(lesson: str) -> str:
@@ -455,4 +580,4 @@ def _link(lesson: str) -> str:
 
 
 def _guess(predicted: str, hit: bool) -> str:
-    return f"{escape(predicted)}: {'right' if hit else 'wrong'}" if predicted else "–"
+    return f"{predicted}: {'right' if hit else 'wrong'}" if predicted else "–"

@@ -1,7 +1,7 @@
 """What a learner predicted, built and answered: a page to print, and a record that can be checked.
 
-Both are made of the files that `helpers.claims` keeps, and written beside them. The record proves
-what was recorded, not who did it: whoever can write the file can write another sum as well.
+Both are made of the files that `helpers.claims` keeps, and written beside them. The record's sum
+tells damage only: whoever can write the file can write another sum as well.
 """
 
 import hashlib
@@ -18,7 +18,10 @@ PAGE, COMPLETION = "progress.html", "completion.json"
 STYLE = (
     "body{font:11pt sans-serif;max-width:50em;margin:2em auto}td,th{text-align:left;padding:3px}"
 )
-PROVES = "The sum proves that these records are unchanged; it does not prove who made them."
+PROVES = (
+    "If the sum fits, these records were not damaged. It does not prove who made them, nor that "
+    "nobody changed both."
+)
 
 
 def records() -> dict[str, dict]:
@@ -33,7 +36,7 @@ def checksum(kept: dict[str, dict]) -> str:
 
 
 def write() -> dict[str, int]:
-    """Write the page and the record, say where, and give how many entries each part has."""
+    """Write the page and the record, say where, and give how many entries the learner made."""
     kept = records()
     folder, total = claims.folder(), checksum(kept)
     write_whole(folder / PAGE, page(kept, total))
@@ -41,7 +44,7 @@ def write() -> dict[str, int]:
     write_whole(record(), completion)
     where = "data/learner" if folder == DATA / "learner" else "the folder of COURSE_RECORDS"
     print(f"{PAGE} (to read and print) and {COMPLETION} (to be checked) are in {where}.")
-    return {name: len(entries) for name, entries in kept.items()}
+    return {name: len(entries) for name, entries in kept.items() if name != "measured"}
 
 
 def record() -> Path:

@@ -28,9 +28,6 @@ def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
 
 
-LEAD = compare.Interval(0.1, -0.1, 0.3)
-
-
 def cautious(number, asked):
     return abs(number.mean) > 0.7 * (number.high - number.low)
 
@@ -67,14 +64,6 @@ CHECKS = {
         (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
         (l07_uses.stops, "Not yet: it stops 0 of 18"),
         (lambda reply: True, "Not yet: it stops 18 of 18 replies that must not be sent, 60 of"),
-    ],
-    partial(l10_decision.check_questions, LEAD, 54, 0.05): [
-        (864, "Right: with about 864 questions"),
-        (216, "Not yet: the interval shrinks with the square root"),
-        (3456, "Not yet: take half of the width"),
-        (3.375, "Not yet: turn the ratio over"),
-        (500, "Not yet: 500 questions would not do"),
-        (math.nan, "Not yet: "),
     ],
     partial(l10_decision.check_stopping): [
         (cautious, "Right: "),

@@ -2,15 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 
-from helpers import checks, claims
+from helpers import checks, claims, plots
 from helpers.compare import Interval
-from helpers.data import DataError
+from helpers.data import DATA, DataError
 from lessons import l10_decision, progress, quiz
 from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED
-from own_data import advice
+from own_data import advice, read_own
 from own_data.judging import Judged, Lead
 
 PAIRS = l10_decision.comparisons()
@@ -23,12 +22,11 @@ def learner(monkeypatch, tmp_path):
 
 
 def test_the_contrasts_reach_every_outcome_and_name_their_claims():
-    rows = l10_decision.contrasts()
-    outcomes = {l10_decision.verdict(*row) for _, *row in rows}
+    cases = l10_decision.contrasts()
+    outcomes = {l10_decision.verdict(*case.asked) for case in cases}
     assert outcomes == {SUPPORTED, CONTRADICTED, UNDECIDED}
-    text = dict(claims.claims()[["id", "claim"]].to_numpy())
-    assert all(what.split("\n")[0].split(" ", 1)[1] == text[what[:2]] for what, *_ in rows)
-    assert any(at_most for *_, at_most in rows)
+    assert {case.claim for case in cases} <= set(claims.claims()["id"])
+    assert [case.told("OPEN")[-20:] for case in cases if case.at_most] == [", at most 0.25: OPEN"]
 
 
 @pytest.mark.parametrize("place", range(len(PAIRS)))
@@ -62,13 +60,52 @@ def test_hasty_looks_cry_wolf():
     assert patient == 200
 
 
-def test_each_way_is_drawn_once_in_its_colour():
-    shares = dict.fromkeys(("majority", "prompt", "lora"), Interval(0.5, 0.4, 0.6))
-    drawn = l10_decision.by_kind(shares, {way: way.upper() for way in shares})
-    told = {
-        kind: [w for w, s in line.items() if not np.isnan(s.mean)] for kind, line in drawn.items()
-    }
-    assert told == {"baseline": ["MAJORITY"], "prompt": ["PROMPT"], "weights": ["LORA"]}
+def test_every_claim_with_conditions_has_one_and_no_other_claim(learner):
+    board = claims.board()
+    partly = board["claim"][board["verdict"] == claims.VERDICTS[1]]
+    assert set(partly) == set(l10_decision.CONDITIONS)
+    assert (l10_decision.depends(board) != "").all()
+    counts = l10_decision.by_kind(board)
+    assert counts.to_numpy().sum() == 28 and counts.loc["by construction"].sum() == 7
+
+
+def test_the_board_shows_what_the_learners_rule_says_and_reads_without_a_page(learner):
+    board = claims.board()
+    table = l10_decision.board_table(board, l10_decision.verdict)
+    (line,) = [line for line in repr(table).splitlines() if "| K2 " in line]
+    assert "supported (messages); contradicted (past tenses)" in line
+    assert line.startswith("whether the model has the skill | ")
+    assert "contradicted (past tenses)" in table.to_html() and "<style" in table._repr_html_()
+    assert "supported" not in repr(l10_decision.board_table(board))
+
+
+def test_a_claim_that_the_learner_found_otherwise_keeps_its_own_reason(learner):
+    claims.record_verdict("K3", "04_speed_and_cost", "mine", claims.VERDICTS[2], "Not here.")
+    (line,) = [x for x in l10_decision.board_table(claims.board()).lines if "K3 " in x]
+    assert line.startswith("K3 ") and "Not here." in line
+
+
+def test_the_longer_comparison_is_of_our_file():
+    found = l10_decision.longer(advice.TITLES)
+    own = {row.number for row in read_own(DATA / "own_example.csv", label="passed_to").rows}
+    assert {"majority", "words", "zero-shot", "prompt", "lora"} <= set(found)
+    assert all(set(rows) <= own and len(rows) == len(right) for rows, right in found.values())
+    record = json.loads((l10_decision.LONGER / "record.json").read_text("utf-8"))
+    assert record["minutes"] == 20  # as the lesson says
+    assert {way: len(rows) for way, (rows, _) in found.items()} == record["questions"]
+
+
+def test_each_way_is_drawn_once_in_its_colour(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda figure, sentence: shown.append(figure))
+    shares = dict.fromkeys(("majority", "prompt", "lora"), (Interval(0.5, 0.4, 0.6), 27))
+    names = {way: way.upper() for way in ("majority", "words", "prompt", "lora")}
+    l10_decision.contest({"a": shares, "b": {"lora": shares["lora"]}}, names, "title", "sentence")
+    first, second = shown[0].axes
+    assert [text.get_text() for text in first.get_yticklabels()] == ["MAJORITY", "PROMPT", "LORA"]
+    drawn = [(bars[0].get_color(), *bars[0].get_ydata()) for bars in first.containers]
+    assert drawn == [(plots.GREY, 2), (plots.PROMPT, 1), (plots.WEIGHTS, 0)]
+    assert [text.get_text() for text in second.texts] == ["27", "asked"]
 
 
 def test_the_page_shows_what_was_predicted_built_and_answered(learner, capsys):
@@ -81,7 +118,7 @@ def test_the_page_shows_what_was_predicted_built_and_answered(learner, capsys):
     row = quiz.questions(3)[0]
     quiz.show(3).children[1].value = row["options"][0]["text"]
     counts = progress.write()
-    assert counts == {"predictions": 2, "measured": 1, "built": 2, "answers": 1, "verdicts": 1}
+    assert counts == {"predictions": 2, "built": 2, "answers": 1, "verdicts": 1}
     page = (learner / progress.PAGE).read_text(encoding="utf-8")
     assert "<td>How many &lt;b&gt;?</td><td>12</td><td>26</td>" in page
     assert f"<td>topics &amp; more</td><td>{claims.VERDICTS[0]}</td>" in page
