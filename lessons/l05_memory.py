@@ -699,14 +699,14 @@ def check_gentle(
     attempt: Callable[[float, float], tuple[float, float, int]],
     rate: float | None,
     share: float | None,
-    most: int,
     limit: float,
     goal: float,
+    most: int,
 ) -> None:
     """Check that a training with the learner's rate and share of replay learns and spares English.
 
     `attempt(rate, share)` gives the loss on the facts, the nats of English that are lost, and how
-    many rows the training read, which must be fewer than `most`.
+    many rows the training read, which may be at most `most`.
     """
     attempted, problem, praise = None not in (rate, share), None, ""
     if attempted and not (0 < rate < math.inf and 0 <= share < 1):
@@ -718,8 +718,8 @@ def check_gentle(
             problem = f"the facts' loss still stands at {loss:.2f}: a larger rate, or less replay."
         elif not lost < limit:
             problem = f"English lost {lost:.2f} nats: a smaller rate, or more replay."
-        elif not rows < most:
-            problem = f"{rows} rows were read, and fewer than {most} are asked for."
+        elif rows > most:
+            problem = f"{rows} rows were read, at most {most} are allowed: less replay."
     checks.tell(attempted, problem, praise)
 
 
