@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from helpers import checks, compare
-from helpers.data import Example, load_rows
 from lessons import (
     l02_fine_tuning,
     l04_costs,
@@ -150,38 +149,6 @@ def test_a_recipe_is_judged_on_fresh_texts(capsys, recipe, outcome, told):
     assert asked == ([recipe] if outcome else [])
 
 
-OWN = [("The key hangs", "inside"), ("My aunt Ilka lives in", "Ghent"), ("The piano", "left")]
-ASKED = ["Where is the key? It hangs", "Ilka my aunt is living in", "Where has it gone, our piano?"]
-
-
-@pytest.mark.parametrize(
-    ("own", "questions", "said", "told"),
-    [
-        (None, ASKED, [], "Not attempted yet"),
-        (OWN, None, [], "Not attempted yet"),
-        (OWN[:2], ASKED[:2], [], "Not yet: give at least three facts"),
-        (OWN, ASKED[:2], [], "Not yet: give at least three facts"),
-        (
-            OWN,
-            ASKED,
-            ["inside", "far"],
-            "Right: every line is found. Behind them the model writes ['in",
-        ),
-        (OWN, [ASKED[1], *ASKED[1:]], [], "Not yet: 'Ilka my aunt is living in' finds"),
-    ],
-)
-def test_own_facts_are_looked_up_and_answered(capsys, monkeypatch, own, questions, said, told):
-    def answered(lm, task, near, asked):
-        assert [near(question) for question in asked[1:]] == [[Example(*fact)] for fact in OWN[1:]]
-        return said
-
-    monkeypatch.setattr(l05_memory, "answer", answered)
-    known = load_rows("invented_facts")[:4]
-    l05_memory.check_own_facts(None, l05_memory.likeness, known, own, questions)
-    printed = capsys.readouterr().out
-    assert printed.startswith(told) and printed.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("rate", "share", "outcome", "told"),
     [
@@ -189,15 +156,21 @@ def test_own_facts_are_looked_up_and_answered(capsys, monkeypatch, own, question
         (1e-3, None, None, "Not attempted yet"),
         (0, 0.5, None, "Not yet: give a rate above 0"),
         (1e-3, 1, None, "Not yet: give a rate above 0, and a share from 0 to below 1."),
-        (1e-3, 0.5, (0.09, 0.2), "Right: the facts' loss is 0.09, and English moved by +0.20"),
-        (1e-3, 0.5, (0.2, 0.2), "Not yet: the facts' loss still stands at 0.20"),
-        (1e-3, 0.5, (math.nan, 0.2), "Not yet: the facts' loss still stands at nan"),
-        (1e-3, 0.5, (0.09, 0.4), "Not yet: English lost 0.40 nats"),
-        (1e-3, 0.5, (0.09, math.nan), "Not yet: English lost nan nats"),
+        (
+            1e-3,
+            0.5,
+            (0.09, 0.2, 96),
+            "Right: 96 rows were read, the facts' loss is 0.09",
+        ),
+        (1e-3, 0.5, (0.09, 0.2, 104), "Not yet: 104 rows were read, at most 96 are allowed"),
+        (1e-3, 0.5, (0.2, 0.2, 96), "Not yet: the facts' loss still stands at 0.20"),
+        (1e-3, 0.5, (math.nan, 0.2, 96), "Not yet: the facts' loss still stands at nan"),
+        (1e-3, 0.5, (0.09, 0.4, 96), "Not yet: English lost 0.40 nats"),
+        (1e-3, 0.5, (0.09, math.nan, 96), "Not yet: English lost nan nats"),
     ],
 )
 def test_a_gentle_training_learns_and_spares(capsys, rate, share, outcome, told):
-    l05_memory.check_gentle(lambda *_: (*outcome, 96), rate, share, limit=0.3, goal=0.1)
+    l05_memory.check_gentle(lambda *_: outcome, rate, share, limit=0.3, goal=0.1, most=96)
     printed = capsys.readouterr().out
     assert printed.startswith(told) and printed.count("\n") == 1
 

@@ -280,7 +280,39 @@ def test_a_figures_title_and_sentence_come_from_the_numbers(show, monkeypatch):
     name = "facts" if show is memory.show_recall else "forgetting"
     show(compare.stored(name))
     panels, title, sentence = drawn[0]
-    assert len(panels) >= 2 and any(letter.isdigit() for letter in title) and sentence[-1] == "."
+    assert panels and any(letter.isdigit() for letter in title) and sentence[-1] == "."
+
+
+def test_the_title_names_the_ways_that_only_guess_backwards(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(memory.plots, "whiskers", lambda *told, **_: drawn.append(told))
+    rows = pd.DataFrame(
+        {"draw": 0, "way": way, "asked": asked, "measure": measure, "right": right}
+        for way in memory.WAYS
+        for asked in facts.ASKED
+        for measure in ("choice", "written")
+        for right in ["1" * 16 if "both" in way else "1000" * 4]
+    )
+    memory.show_recall(rows)
+    title = drawn[0][1]
+    assert "prompt and weights cannot be told from a guess" in title and title.endswith(
+        "directions: 1.00"
+    )
+
+
+def test_a_table_of_changes_holds_what_each_way_did_and_took():
+    table = memory.changes(compare.stored("updates"))
+    assert tuple(table.index) == memory.CHANGED_BY
+    trained, replaced = table.loc[memory.ALONE], table.loc["prompt, line replaced"]
+    assert trained["new answer written"].startswith("1.00 (")
+    assert trained["others chosen, after minus before"] == "+0.00 (+0.00 to +0.00)"
+    assert float(trained["examples at the change"]) > float(replaced["examples at the change"]) == 0
+
+
+def test_what_stands_is_counted_apart_for_changed_facts_and_others(tiny, monkeypatch):
+    said = [fact["answer"] for fact in FOUR[:3]] + ["something else"]
+    monkeypatch.setattr(facts, "write", lambda *_, **__: said)
+    assert memory.standing(tiny, FOUR, 1) == {"of 1 changed": 1, "of 3 kept": 2}
 
 
 @pytest.mark.parametrize(
