@@ -46,6 +46,7 @@ WAYS = {
     "prompt, read anew": Way("prompt, read anew", shown=ALL),
     "weights": Way("weights", trained=ALL),
 }
+MERGED = "weights, merged"
 TEACHING = 0  # the query's number in the row that holds the teaching
 PROCESSOR = "processor_seconds"
 PREFILLS = (1, 2, 4, 8, 16, 32, 64, 128, 178)  # demonstrations whose reading is timed
@@ -152,7 +153,12 @@ def reading_flops(model: PreTrainedModel, tokens: float, cached: float = 0) -> f
 
 
 def _counted(
-    layers: float = 2, head: float = 2, table: float = 0, everything: float = 0, heads: bool = False
+    layers: float = 2,
+    head: float = 2,
+    table: float = 0,
+    everything: float = 0,
+    heads: bool = False,
+    looking: float = 4,
 ) -> Callable:
     """`reading_flops` with other factors; `heads`: the head is asked at every token."""
 
@@ -162,7 +168,7 @@ def _counted(
         each += everything * sum(weight.numel() for weight in model.parameters())
         width = model.config.num_hidden_layers * model.config.hidden_size
         asked = head * model.lm_head.weight.numel() * (tokens if heads else 1)
-        return each * tokens + asked + 4 * width * tokens * (cached + tokens)
+        return each * tokens + asked + looking * width * tokens * (cached + tokens)
 
     return piece
 
@@ -190,6 +196,9 @@ READING_FLOPS = checks.Build(
     mistakes={
         "a number costs two FLOPs for each token: one multiplication and one addition.": (
             _counted(layers=1, head=1)
+        ),
+        "looking back multiplies and adds for the key, and again for the value: four FLOPs.": (
+            _counted(looking=2)
         ),
         "the layers' numbers cost two FLOPs each, as the head's do.": _counted(layers=1),
         "the head's numbers cost two FLOPs each, as the layers' do.": _counted(head=1),
@@ -435,7 +444,7 @@ def merged(results: pd.DataFrame) -> pd.DataFrame:
     way, query = results["way"], results["query"]
     taught = results[(way == "weights") & (query == TEACHING)]
     asked = results[(way == "zero-shot") & (query > TEACHING)]
-    return pd.concat([results, pd.concat([taught, asked]).assign(way="weights, merged", right="")])
+    return pd.concat([results, pd.concat([taught, asked]).assign(way=MERGED, right="")])
 
 
 def until_right(results: pd.DataFrame, way: str, shots: int, unit: str = PROCESSOR) -> pd.DataFrame:
@@ -492,27 +501,32 @@ def totals(
 
 
 def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
-    """Draw what teaching and queries cost together, by the number of queries.
+    """Draw what teaching and queries cost for each query so far, by the number of queries.
 
     Returns the number from which the weights have cost less than a prompt read anew.
     """
-    ways = ("prompt, read anew", "prompt, kept", "weights")
-    anew, kept = (crossing(results, "weights", way, shots) for way in ways[:2])
-    last = max([10_000, *(8 * at.mean for at in (anew, kept) if at.mean < math.inf)])
+    both, ways = merged(results), ("prompt, read anew", "prompt, kept", "weights", MERGED)
+    anew, kept = (crossing(both, "weights", way, shots) for way in ways[:2])
+    late = crossing(both, MERGED, "prompt, kept", shots)
+    last = max([10_000, *(8 * at.mean for at in (anew, late) if at.mean < math.inf)])
     queries = np.unique(np.geomspace(1, last, 60).astype(int))
-    curves = {way: totals(results, way, shots, queries) for way in ways}
+    curves = {}
+    for way in ways:
+        numbers, *spent_so_far = totals(both, way, shots, queries)
+        curves[way] = numbers, *(part / numbers for part in spent_so_far)
     marks = {
-        f"{at.mean:,.0f} queries": (at.mean, np.interp(at.mean, *curves["weights"][:2]))
-        for at in (anew, kept)
+        f"{at.mean:,.0f} queries": (at.mean, np.interp(at.mean, *curves[way][:2]))
+        for way, at in (("weights", anew), (MERGED, late))
         if 0 < at.mean < math.inf
     }
     figures.growth(
         {"": curves},
         "queries",
-        ["processor seconds in total"],
-        f"Training pays {pays_from(anew.mean)} (prompt read anew), {pays_from(kept.mean)} (kept)",
-        f"Trained weights cost less in total than a prompt read anew {pays_from(anew.mean)} "
-        f"({_bounds(anew)}), and less than a kept prompt {pays_from(kept.mean)} ({_bounds(kept)}).",
+        ["processor seconds per query"],
+        f"Training pays {pays_from(anew.mean)} (read anew), merged {pays_from(late.mean)} (kept)",
+        f"Trained weights cost less than a prompt read anew {pays_from(anew.mean)} "
+        f"({_bounds(anew)}), and less than a kept prompt {pays_from(kept.mean)} ({_bounds(kept)}); "
+        f"merged, as assumed, {pays_from(late.mean)}.",
         {"": marks},
     )
     return float(np.round(anew.mean))
@@ -746,7 +760,7 @@ def verdicts(results: pd.DataFrame, shots: int = 8) -> dict[str, tuple[str, str,
     later, quick = interval(until[weights] - until[prompt]), interval(until[prompt])
     slower = interval(each[anew] - each[weights])
     gap = difference(stored("support_tickets"), "in-context", "zero-shot", shots=shots)
-    pays = [crossing(merged(results), "weights, merged", way, shots) for way in (anew, prompt)]
+    pays = [crossing(merged(results), MERGED, way, shots) for way in (anew, prompt)]
     return {
         "F6": (
             f"{times:,.0f} times the prompt's teaching; {hour:,.0f} s",
