@@ -447,6 +447,8 @@ def draw_7b(published: pd.DataFrame, shown: Sequence[str] = ("banking77", "trec"
         form="curves",
     )
     figure.set_size_inches(10, 4)
+    for axis in figure.axes:
+        axis.set_xticks([0, 4, 8, 12], [1, 16, 256, 4096])  # others would overlap
     plots.show(
         figure,
         f"Llama-2-7B, weights minus prompt on {len(few)} data sets: {few.min():+.2f} to "
