@@ -19,7 +19,7 @@ from helpers.model import LanguageModel
 from helpers.scoring import score_labels
 from helpers.study import Made, Study
 from helpers.widgets import Panel, explorer
-from lessons import contest
+from lessons import contest, larger
 from lessons.contest import READOUTS
 
 SHOTS = (8, 32, 128, 256)
@@ -280,16 +280,7 @@ FAIR_NAMES = {
     "full": "full fine-tuning",
     "TF-IDF, words": "TF-IDF",
 }
-DRAWN = (  # what the figure shows, where a result holds it
-    "prompt",
-    "prompt, calibrated",
-    "weights",
-    "weights, calibrated",
-    "zero-shot",
-    "zero-shot, calibrated",
-    "TF-IDF",
-    "probe",
-)
+DRAWN = ("prompt", "weights", "TF-IDF", "probe", "zero-shot")  # where a result holds it
 
 
 def curves_of(name: str) -> pd.DataFrame:
@@ -331,18 +322,34 @@ def questions_of(name: str) -> list[Example]:
 
 
 def allowed(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What the prompt and the weights were given in each job, by number of examples."""
-    rows = {
+    """What the prompt and the weights were given, by number of examples; equal jobs in one row."""
+    taken = {
         (job, way): compare.where(table, way=way).groupby("shots")["setting"].first()
-        for job, table in curves.items()
         for way in ("prompt", "weights")
+        for job, table in curves.items()
     }
-    return pd.DataFrame(rows).T.fillna("")
+    given, together = pd.DataFrame(taken).T.fillna("does not fit"), {}
+    for (job, way), settings in zip(given.index, given.to_numpy(), strict=True):
+        together.setdefault((way, *settings), []).append(job)
+    index = [(", ".join(jobs), way) for (way, *_), jobs in together.items()]
+    rows = [settings for _, *settings in together]
+    return pd.DataFrame(rows, pd.MultiIndex.from_tuples(index), given.columns)
 
 
-def rival(rows: pd.DataFrame) -> str:
-    """The prompt's harder readout: calibrated, where the job has labels."""
-    return "prompt, calibrated" if "prompt, calibrated" in set(rows["way"]) else "prompt"
+def better(rows: pd.DataFrame, way: str) -> str:
+    """A way by the readout, plain or calibrated, that is right more often over all its sizes."""
+    readouts = [name for name in (way, f"{way}, calibrated") if name in set(rows["way"])]
+
+    def share(name: str) -> float:
+        bits = "".join(compare.where(rows, way=name)["right"])
+        return bits.count("1") / len(bits)
+
+    return max(readouts, key=share)
+
+
+def readout_of(way: str) -> str:
+    """By which readout a way's name says that it was read."""
+    return "calibrated" if way.endswith(", calibrated") else "plain"
 
 
 def curve_of(rows: pd.DataFrame, way: str) -> dict[int, compare.Interval]:
@@ -351,32 +358,103 @@ def curve_of(rows: pd.DataFrame, way: str) -> dict[int, compare.Interval]:
     return {n: compare.interval(compare.right(rows, way=way, shots=n)) for n in sizes}
 
 
-def drawn(ways: set[str]) -> list[str]:
-    """Of a result's ways those that the figure shows; what is not taught by its harder readout."""
-    weaker = {"zero-shot"} if "zero-shot, calibrated" in ways else set()
-    return [way for way in DRAWN if way in ways - weaker]
+def drawn(rows: pd.DataFrame) -> dict[str, dict[int, compare.Interval]]:
+    """The lines of a job's panel: every way by its better readout, and what guessing gets."""
+    ways = set(rows["way"])
+    lines = {way: curve_of(rows, better(rows, way)) for way in DRAWN if way in ways}
+    guess = compare.right(rows, way="majority", shots=8).mean() if "majority" in ways else 0
+    return lines | ({"guessing": {0: compare.Interval(guess, guess, guess)}} if guess else {})
 
 
-def draw(curves: Mapping[str, pd.DataFrame], shots: int = 32) -> None:
-    """The curves of every job, a panel each; the title compares both ways at one size."""
-    lines = {
-        job: {way: curve_of(rows, way) for way in drawn(set(rows["way"]))}
-        for job, rows in curves.items()
-    }
-    pairs = {
-        job: [lines[job][way][shots].mean for way in (rival(rows), "weights")]
-        for job, rows in curves.items()
-    }
-    short = ", ".join(f"{job} {p:.2f} and {w:.2f}" for job, (p, w) in pairs.items())
-    told = ", ".join(f"{job} {p:.2f} against {w:.2f}" for job, (p, w) in pairs.items())
+def lead(rows: pd.DataFrame, shots: int, against: str = "prompt") -> compare.Difference:
+    """The weights minus a rival with so many examples, both by their better readout."""
+    return compare.difference(rows, better(rows, "weights"), better(rows, against), shots=shots)
+
+
+def beats_asking(rows: pd.DataFrame, way: str) -> list[int]:
+    """With how many examples a way is surely ahead of zero-shot, both by their better readout."""
+    names = better(rows, way), better(rows, "zero-shot")
+    sizes = sorted(set(compare.where(rows, way=names[0])["shots"]))
+    return [n for n in sizes if compare.difference(rows, *names, shots=n).low > 0]
+
+
+def against_asking(rows: pd.DataFrame) -> str:
+    """In words, where each way is surely ahead of zero-shot."""
+    sizes = {way: beats_asking(rows, way) for way in ("prompt", "weights")}
+    at = {way: ", ".join(map(str, found)) or "no number of" for way, found in sizes.items()}
+    told = "; ".join(f"{way} with {numbers} examples" for way, numbers in at.items())
+    return f"surely ahead of zero-shot: {told}"
+
+
+def finding(curves: Mapping[str, pd.DataFrame], shots: int) -> str:
+    """Who surely leads where with so many examples, and where no number of them beats asking."""
+    ahead = {job: compare.ahead(lead(rows, shots)) for job, rows in curves.items()}
+    who = {"prompt": "the prompt leads", "weights": "the weights lead", "": "neither surely leads"}
+    told = []
+    for side, leads in who.items():
+        jobs = [job for job, first in ahead.items() if first == side]
+        told += [f"{leads} on {' and '.join(jobs)}"] if jobs else []
+    asking = [job for job, r in curves.items() if not beats_asking(r, "prompt")]
+    asking = [job for job in asking if not beats_asking(curves[job], "weights")]
+    level = f"On {' and '.join(asking)} neither surely beats only asking." if asking else ""
+    return f"With {shots} examples {', '.join(told)}.\n{level}".strip()
+
+
+LISTED = "prompt: list, no example"
+
+
+def draw(
+    curves: Mapping[str, pd.DataFrame], listed: Mapping[str, np.ndarray], shots: int = 32
+) -> None:
+    """The curves of every job, a panel each; the title says who leads at one size.
+
+    `listed` says of some jobs what a prompt with a list, but no example, gets right.
+    """
+    lines = {job: drawn(rows) for job, rows in curves.items()}
+    for job, right in listed.items():
+        lines[job][LISTED] = {0: compare.interval(right)}
+    told = ", ".join(
+        f"{job} {panel['prompt'][shots].mean:.2f} against {panel['weights'][shots].mean:.2f} "
+        f"({panel['zero-shot'][0].mean:.2f} only asked)"
+        for job, panel in lines.items()
+    )
     plots.whiskers(
         lines,
-        f"Right with {shots} examples, prompt and weights: {short}",
-        f"With {shots} examples, the prompt (calibrated where there are labels) against the "
-        f"weights: {told}, means over all draws.",
+        finding(curves, shots),
+        f"With {shots} examples, prompt against weights, each by its better readout: {told}; means "
+        "over all draws.",
         x="labelled examples",
         y="accuracy on held-out questions",
         form="curves",
+    )
+
+
+def draw_7b(published: pd.DataFrame, shown: Sequence[str] = ("banking77", "trec")) -> None:
+    """Two of the published data sets, one with many topics, one with few; the title counts all."""
+    panels = {
+        larger.NAMES[data]: {line: larger.curve(published, data, line) for line in larger.LINES}
+        for data in shown
+    }
+    ends = larger.at_7b(published)
+    few, many = ends["at few"], ends["at many"]
+    most = {line: max(max(panel[line]) for panel in panels.values()) for line in larger.LINES}
+    figure = plots.whiskers_drawn(
+        panels,
+        f"7B: the prompt leads on {(few < 0).sum()} of {len(few)} data sets with {larger.FEW} "
+        f"examples each, on {(many < 0).sum()} with all that each had",
+        x="examples trained on, or shown",
+        y="accuracy on 250 test items",
+        form="curves",
+    )
+    figure.set_size_inches(10, 4)
+    for axis in figure.axes:
+        axis.set_xticks([0, 4, 8, 12], [1, 16, 256, 4096])  # others would overlap
+    plots.show(
+        figure,
+        f"Llama-2-7B, weights minus prompt on {len(few)} data sets: {few.min():+.2f} to "
+        f"{few.max():+.2f} with {larger.FEW} examples, {many.min():+.2f} to {many.max():+.2f} with "
+        f"all that each had (here at most {most['weights']:,} trained, {most['prompt']:,} shown). "
+        "Bars: 95 % over runs.",
     )
 
 
@@ -392,7 +470,7 @@ def overtakes(rows: pd.DataFrame, a: str, b: str) -> str:
     if at == math.inf:
         start = f"{a} not ahead of {b} by {sizes[-1]} examples"
     spread = f"95 %: {place(low)} to {place(high)}"
-    return f"{start} ({'so in nearly every new sample' if low == high else spread})"
+    return f"{start} ({'the same in 95 % of new samples' if low == high else spread})"
 
 
 def labels(examples: Sequence[Example]) -> np.ndarray:
@@ -520,9 +598,10 @@ def check_classifier(
     those of the stored result `name`, whose `rows` hold what the course's ways got right.
     """
     problem, praise = None, ""
+    counts, weights = (compare.right(rows, way=w, shots=shots) for w in ("TF-IDF", "weights"))
+    print(f"The line to beat with {shots} examples: {counts.mean():.3f} (word counts).")
     if classify:
         task, asked = load_task(name.removeprefix("fair_")), questions_of(name)
-        counts, weights = (compare.right(rows, way=w, shots=shots) for w in ("TF-IDF", "weights"))
         draws = [task.draw(shots, seed) for seed in range(len(counts))]
         try:
             right = np.array([_right_of(classify, drawn, asked) for drawn in draws])
@@ -546,34 +625,57 @@ def _right_of(classify: Callable, drawn: Sequence[Example], asked: Sequence[Exam
 # The verdicts
 
 LESSON = "03_same_examples_two_ways"
-SKILL = "It depends on whether the model has the skill."
 
 
 def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
-    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them."""
+    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them.
+
+    Every way is taken by its better readout.
+    """
     yes, partly, no = claims.VERDICTS
-    best, n = max((share, n) for n, share in curve_of(tickets, "weights").items())
-    ahead = compare.difference(tickets, "weights", rival(tickets), shots=32)
-    gain = compare.difference(tickets, "weights", "zero-shot", shots=8)
+    weights, prompt, asked = (better(tickets, w) for w in ("weights", "prompt", "zero-shot"))
+    best, n = max((share, n) for n, share in curve_of(tickets, weights).items())
+    ahead, equal, gain = lead(tickets, 32), lead(tickets, 8), lead(tickets, 8, "zero-shot")
     verb_gap, ticket_gap = gaps = [
         compare.interval(
-            compare.right(rows, way="prompt", shots=8).astype(float)
-            - compare.right(rows, way="weights", shots=128)
+            compare.right(rows, way=better(rows, "prompt"), shots=8).astype(float)
+            - compare.right(rows, way=better(rows, "weights"), shots=128)
         )
         for rows in (verbs, tickets)
     ]
     high = yes if best.low >= 0.8 else partly if ahead.low > 0 else no
     needs = partly if gain.low > 0 else yes
     fewer = yes if min(gap.low for gap in gaps) > 0 else partly if verb_gap.low > 0 else no
-    counts = max(share.mean for share in curve_of(tickets, "TF-IDF").values())
-    against = f"Against the calibrated prompt, 32 examples: {ahead}. Word counts: {counts:.2f}."
-    both = f"8 shown, minus 128 trained: verbs {verb_gap}, messages {ticket_gap}"
-    passes = contest.tried("verbs", "weights")[256]
-    still = f"256 verbs on dev rows: {passes.min():.2f} to {passes.max():.2f} by rate and passes."
+    counts = {size: share.mean for size, share in curve_of(tickets, "TF-IDF").items()}
+    many, passes = max(counts), contest.tried("verbs", "weights")[256]
     for claim, measured, verdict, why in (
-        ("F4", f"messages, {n} examples: {best}", high, against),
-        ("F7", f"8 messages, minus zero-shot: {gain}", needs, still),
-        ("K2", both, fewer, SKILL),
+        (
+            "F4",
+            f"messages, {n} examples: {best}",
+            high,
+            f"Minus the prompt ({readout_of(prompt)}), 32 examples: {ahead}. "
+            f"Word counts: {counts[n]:.2f} with {n}, {counts[many]:.2f} with {many}.",
+        ),
+        (
+            "F7",
+            f"8 messages, weights minus zero-shot ({readout_of(asked)}): {gain}",
+            needs,
+            f"256 verbs on dev rows: {passes.min():.2f} to {passes.max():.2f} by rate and passes.",
+        ),
+        (
+            "K2",
+            f"8 shown minus 128 trained, better readouts: verbs {verb_gap:+.2f}, messages "
+            f"{ticket_gap:+.2f}",
+            fewer,
+            f"On verbs {_first(verb_gap)}, on messages {_first(ticket_gap)}. With 8 messages each, "
+            f"weights minus prompt: {compare.Interval(*equal[:3]):+.2f}.",
+        ),
     ):
         claims.record_verdict(claim, LESSON, measured, verdict, why)
         print(f"{claim} {verdict}: {measured}. {why}")
+
+
+def _first(shown_minus_trained: compare.Interval) -> str:
+    """Whether eight shown or 128 trained surely lead."""
+    leads = {"prompt": "8 shown surely lead", "weights": "128 trained surely lead"}
+    return leads.get(compare.ahead(-shown_minus_trained), "neither surely leads")

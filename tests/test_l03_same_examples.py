@@ -45,8 +45,10 @@ def test_a_tuned_curve_has_each_readout_of_a_way_once_and_baselines_once():
     assert compare.right(table, way="prompt", shots=8).tolist() == [[True, False, True, False]]
     assert compare.right(table, way="prompt, calibrated", shots=8).all()
     assert compare.right(table, way="TF-IDF", shots=8).sum() == 2
-    assert l03.rival(table) == "prompt, calibrated"
-    assert l03.drawn(set(table["way"]))[-2:] == ["zero-shot, calibrated", "TF-IDF"]
+    assert l03.better(table, "prompt") == "prompt, calibrated"
+    lines = l03.drawn(table)
+    assert list(lines) == ["prompt", "weights", "TF-IDF", "zero-shot"]
+    assert lines["prompt"][8].mean == 1 and lines["TF-IDF"][8].mean == 0.5
     told = l03.allowed({"job": table})
     assert told.loc[("job", "weights"), 8] == "rate 0.001, 8 passes"
     assert told.loc[("job", "prompt"), 8] == "list, shared"
@@ -57,7 +59,7 @@ def test_a_tuned_curve_of_written_answers_has_one_readout():
     rows = fair([], (0, "prompt, tuned", "x"), (8, "prompt, tuned", "x"), (8, "regular ending", ""))
     table = l03._tuned_curves(rows, open_task)
     assert list(table["way"]) == ["zero-shot", "prompt", "regular ending"]
-    assert l03.rival(table) == "prompt"
+    assert l03.better(table, "prompt") == "prompt"
 
 
 def test_the_default_curves_say_what_each_way_was_allowed():
@@ -66,6 +68,10 @@ def test_the_default_curves_say_what_each_way_was_allowed():
     told = l03.allowed({"verbs": rows})
     assert told.loc[("verbs", "weights"), 256].endswith("passes 1")
     assert told.loc[("verbs", "prompt"), 8] == "bare"
+    both = l03.allowed({"one": rows, "other": rows})
+    assert list(both.index) == [("one, other", "prompt"), ("one, other", "weights")]
+    short = l03.allowed({"reviews": l03.curves_of("reviews")})
+    assert short.loc[("reviews", "prompt"), 256] == "does not fit"
     for name in l03.ITEMS:
         questions = compare.right(l03.curves_of(name), way="weights", shots=8).shape[1]
         assert len(l03.questions_of(name)) == questions
@@ -81,8 +87,8 @@ def curve(*shares: float) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize(
     ("shares", "said"),
     [
-        ((0.8, 0.8, 0.9), "a ahead of b from 8 examples on (so in nearly every new sample)"),
-        ((0.1, 0.1, 0.1), "a not ahead of b by 128 examples (so in nearly every new sample)"),
+        ((0.8, 0.8, 0.9), "a ahead of b from 8 examples on (the same in 95 % of new samples)"),
+        ((0.1, 0.1, 0.1), "a not ahead of b by 128 examples (the same in 95 % of new samples)"),
         ((0.3, 0.7, 0.7), "a ahead of b from 16 examples on (95 %: "),
         ((0.3, 0.4, 0.525), "later than 128)"),
     ],
@@ -90,6 +96,61 @@ def curve(*shares: float) -> dict[int, np.ndarray]:
 def test_who_overtakes_whom_is_said_in_words(shares, said):
     told = l03.overtakes(rows_of(a=curve(*shares), b=curve(0.5, 0.5, 0.5)), "a", "b")
     assert said in told and "inf" not in told and "from 0" not in told
+
+
+def job(weights: tuple, prompt: tuple, asked: float) -> pd.DataFrame:
+    """A job with labels, on which the calibrated prompt is better and plain zero-shot is."""
+    return rows_of(
+        **{"weights": curve(*weights), "prompt": curve(0.1, 0.1, 0.1)},
+        **{"prompt, calibrated": curve(*prompt), "zero-shot, calibrated": level(asked - 0.1)},
+        **{"zero-shot": level(asked), "majority": curve(0.25, 0.25, 0.25)},
+    )
+
+
+def level(share: float) -> dict[int, np.ndarray]:
+    return {0: (np.arange(40) < 40 * share)[None]}
+
+
+def test_every_way_is_taken_by_the_readout_that_is_better_by_number():
+    rows = job((0.9, 0.9, 0.9), (0.3, 0.4, 0.5), 0.6)
+    assert l03.better(rows, "prompt") == "prompt, calibrated"
+    assert l03.better(rows, "zero-shot") == "zero-shot"
+    assert l03.lead(rows, 32).mean == pytest.approx(0.5)
+    assert l03.lead(rows, 8, "zero-shot").mean == pytest.approx(0.3)
+    lines = l03.drawn(rows)
+    assert list(lines) == ["prompt", "weights", "zero-shot", "guessing"]
+    assert (lines["zero-shot"][0].mean, lines["guessing"][0].mean) == (0.6, 0.25)
+    assert l03.against_asking(rows) == (
+        "surely ahead of zero-shot: prompt with no number of examples; "
+        "weights with 8, 32, 128 examples"
+    )
+
+
+def test_a_title_says_who_leads_and_where_examples_do_not_help():
+    curves = {
+        "verbs": job((0.1, 0.1, 0.1), (0.9, 0.9, 0.9), 0.1),
+        "messages": job((0.9, 0.9, 0.9), (0.3, 0.3, 0.3), 0.4),
+        "reviews": job((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 0.6),
+    }
+    assert l03.finding(curves, 32) == (
+        "With 32 examples the prompt leads on verbs, the weights lead on messages, neither surely "
+        "leads on reviews.\nOn reviews neither surely beats only asking."
+    )
+    alone = {"messages": curves["messages"]}
+    assert l03.finding(alone, 32) == "With 32 examples the weights lead on messages."
+
+
+def test_figures_keep_a_ways_marker_in_every_panel_and_tell_their_numbers(monkeypatch):
+    kept = []
+    monkeypatch.setattr(l03.plots, "show", lambda *given: kept.append(given))
+    rows = job((0.9, 0.9, 0.9), (0.3, 0.3, 0.3), 0.4)
+    l03.draw({"one": rows, "two": rows}, {"two": np.ones((1, 40), dtype=bool)})
+    l03.draw_7b(l03.larger.published())
+    (first, told), (second, told_7b) = kept
+    names = first.axes[1].get_legend_handles_labels()[1]
+    assert l03.LISTED in names and l03.LISTED not in first.axes[0].get_legend_handles_labels()[1]
+    assert "one 0.30 against 0.90 (0.40 only asked)" in told
+    assert len(second.axes) == 2 and "on 5 data sets" in told_7b
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -151,7 +212,8 @@ def knows_all(known, labels, asked):
 )
 def test_an_own_classifier_is_held_against_the_stored_word_counts(classify, said, capsys):
     l03.check_classifier("support_tickets", l03.curves_of("support_tickets"), classify)
-    assert capsys.readouterr().out.startswith(said)
+    line, verdict, *_ = capsys.readouterr().out.splitlines()
+    assert line.startswith("The line to beat with 128 examples: 0.") and verdict.startswith(said)
 
 
 # Verdicts
@@ -181,3 +243,16 @@ def test_every_verdict_of_the_lesson_can_be_reached(
     lines = capsys.readouterr().out.splitlines()
     for line, claim, verdict in zip(lines, ("F4", "F7", "K2"), verdicts, strict=True):
         assert line.startswith(f"{claim} {verdict}")
+
+
+def test_verdicts_take_the_better_readout_and_name_it(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    tickets = job((0.5, 0.5, 0.5), (0.4, 0.4, 0.4), 0.5)
+    counts = rows_of(**{"TF-IDF": curve(0.1, 0.2, 0.3)})
+    l03.record(taught(0.1, 0.1), pd.concat([tickets, counts]))
+    high, needs, fewer = capsys.readouterr().out.splitlines()
+    assert "Minus the prompt (calibrated), 32 examples: +0.10" in high
+    assert high.endswith("Word counts: 0.30 with 128, 0.30 with 128.")
+    assert "8 messages, weights minus zero-shot (plain): +0.00" in needs
+    assert "verbs +0.40" in fewer and "messages -0.10" in fewer
+    assert "With 8 messages each, weights minus prompt: +0.10" in fewer
