@@ -1,12 +1,12 @@
 """Lesson 1: the pieces that learners build, the study of demonstrations, explorer and checks."""
 
 import re
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import log_softmax
 from tqdm.auto import tqdm
@@ -220,12 +220,6 @@ def forms(lm: LanguageModel, task: Task) -> dict[str, tuple[Task, Style]]:
     return {form: contest.put(lm, task, form, LIST) for form in names}
 
 
-def some_of_each(task: Task, each: int) -> list[Example]:
-    """The first held-out examples of every label, as many of each."""
-    groups = [[e for e in task.held_out if e.label == label] for label in task.labels]
-    return [example for group in groups for example in group[:each]]
-
-
 def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) -> None:
     """The share right by form, number of demonstrations and readout, a panel for each number."""
     shots = list(dict.fromkeys(n for _, n, _ in right))
@@ -241,13 +235,17 @@ def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) 
         f"{plain_best[n]:.2f}"
         for n, name in zip(shots, panels, strict=True)
     ]
-    first, last = (means[best[n]] for n in (shots[0], shots[-1]))
-    bare = means["bare", shots[0], "plain"]
+    first, last = (
+        max((key for key in means if key[1:] == (n, "calibrated")), key=means.get)
+        for n in (shots[0], shots[-1])
+    )
+    bare = means["bare", shots[0], "calibrated"]
     plots.whiskers(
         panels,
-        f"Asked bare {bare:.2f}, asked best {first:.2f}, with demonstrations at best {last:.2f}",
-        f"{'; '.join(said).capitalize()}; chance is {chance:.2f}.",
-        y="share right",
+        f"Calibrated: bare {bare:.2f}, {first[0]} {means[first]:.2f}, "
+        f"with {shots[-1]} demonstrations up to {means[last]:.2f}",
+        f"{'; '.join(said).capitalize()}; the dashed line is chance, {chance:.2f}.",
+        y="share right (dashed: chance)",
         form="bars",
         level=chance,
     )
@@ -276,12 +274,14 @@ def curve(
     draws: int,
     items: int = 40,
     change: Callable[[list[Example], int], list[Example]] = lambda drawn, seed: drawn,
+    ask: Callable[..., Sequence[str]] = answer,
 ) -> np.ndarray:
     """Exact match of the written answers on the first `items` held-out texts.
 
     Returns a boolean array [shots, draws, items]. Draw `d` uses seed `d`, and a larger number of
-    shots adds demonstrations to the smaller one; `change` makes other ones of them. Without
-    demonstrations all draws are the same, so they are asked once.
+    shots adds demonstrations to the smaller one; `change` makes other ones of them, and `ask` may
+    choose instead of writing. Without demonstrations all draws are the same, so they are asked
+    once.
     """
     asked = task.held_out[:items]
     right = np.empty((len(shots), draws, len(asked)), dtype=bool)
@@ -289,51 +289,45 @@ def curve(
         if shots[s] == 0 and d > 0:
             right[s, d] = right[s, 0]
             continue
-        said = answer(lm, task, change(task.draw(shots[s], seed=d), d), texts(asked))
+        said = ask(lm, task, change(task.draw(shots[s], seed=d), d), texts(asked))
         right[s, d] = [text == example.label for text, example in zip(said, asked, strict=True)]
     return right
 
 
-def time_job(lm: LanguageModel, name: str) -> tuple[float, float]:
-    """Exact match of forty answers under eight demonstrations, and the seconds they took."""
-    began = time.perf_counter()
-    right = curve(lm, load_task(name), [8], draws=1).mean()
-    return float(right), time.perf_counter() - began
+def choose(
+    lm: LanguageModel, task: Task, shown: Sequence[Example], asked: Sequence[str]
+) -> list[str]:
+    """The likeliest label for each text, plain, where `scoring.answer` writes."""
+    return predict(task, score_labels(lm, task, shown, asked))
+
+
+def chosen(task: Task, tables: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """How often each label is right and how often it is chosen, by the name of the scores."""
+    truth = [example.label for example in task.held_out]
+    columns = {"words": truth} | {name: predict(task, table) for name, table in tables.items()}
+    counts = pd.DataFrame({n: pd.Series(c).value_counts() for n, c in columns.items()}, task.labels)
+    right = {
+        name: sum(a == b for a, b in zip(c, truth, strict=True)) for name, c in columns.items()
+    }
+    counts.loc["right"] = pd.Series(right)
+    return counts.fillna(0).astype(int).T
 
 
 def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
     """Exact match against the number of demonstrations, a line for each job."""
-    means = curves["past_tense"].mean((1, 2))
-    enough = next((n for n, mean in zip(shots, means, strict=True) if mean >= 0.8), None)
-    reached = f"reach 80 % with {enough} shots" if enough else "stay below 80 %"
     scores = {
         name: {n: compare.interval(bits) for n, bits in zip(shots, right, strict=True)}
         for name, right in curves.items()
     }
+    most = ", ".join(f"{name} {right[-1].mean():.2f}" for name, right in curves.items())
+    spread = ", ".join(f"{name} {compare.interval(right[-1])}" for name, right in curves.items())
     plots.whiskers(
         {"": scores},
-        f"Past tenses {reached}",
-        f"At {shots[-1]} shots: {at_most_shots(curves)}.",
+        f"With {shots[-1]} examples: {most}",
+        f"At {shots[-1]} shots: {spread}.",
         x="demonstrations in the prompt (shots)",
         y="exact match on held-out items",
     )
-
-
-def slowest(timed: Mapping[str, tuple[float, float]]) -> str:
-    """What `time_job` says of several jobs, in words: the longest time and the lowest share."""
-    shares, times = zip(*timed.values(), strict=True)
-    return f"{max(times):.1f} s to 40 answers; exact match from {min(shares):.2f}"
-
-
-def rise(curves: Mapping[str, np.ndarray]) -> str:
-    """What the demonstrations lift, in words: from the best without any, to each with most."""
-    first = max(right[0].mean() for right in curves.values())
-    return f"from {first:.2f} without shots to {at_most_shots(curves)}"
-
-
-def at_most_shots(curves: Mapping[str, np.ndarray]) -> str:
-    """Each job's exact match with the most demonstrations, in words."""
-    return ", ".join(f"{name} {compare.interval(right[-1])}" for name, right in curves.items())
 
 
 def prompt_explorer(lm: LanguageModel, tasks: Mapping[str, Task], max_shots: int = 16) -> Panel:
