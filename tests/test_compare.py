@@ -70,7 +70,7 @@ def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, mon
     refused(lambda: compare.stored("absent"), "absent.csv does not exist: data/README.md gives")
 
 
-OTHER = ("benchmarks", "full_change", "growth", "verdicts")  # no rows of answers
+OTHER = ("benchmarks", "cell_seconds", "full_change", "growth", "verdicts")  # no rows of answers
 TABLES = [path for path in sorted((DATA / "results").glob("*.csv")) if path.stem not in OTHER]
 
 

@@ -274,13 +274,13 @@ UNFINISHED = [f"fair_{name}" for name in FAIR]
 UNFINISHED += [f"tuned_{name}" for name in (*FAIR[3:], "faults")]
 UNFINISHED += [f"tuned_weights_{name}" for name in FAIR[:2]]
 UNFINISHED += [f"tuned_prompt_{name}" for name in FAIR[:2]]
-UNFINISHED += [f"misled_{name}" for name in ("faults", "shuffled", "length", "batch")]
+UNFINISHED += [f"misled_{name}" for name in ("faults", "length", "batch")]
 UNFINISHED += ["updates_often", "forget_less", "third_way", "stays", "fair_costs"]
 
 
 def test_every_stored_table_is_made_by_the_command_and_no_other():
     tables = {path.stem for path in (DATA / "results").glob("*.csv")}
-    tables -= {"verdicts", "benchmarks"}
+    tables -= {"verdicts", "benchmarks", "growth", "cell_seconds"}
     studies = {name for name, made in MADE.items() if made.study}
     assert tables == (studies - set(UNFINISHED)) | {"full_change"}
     for name, made in MADE.items():
