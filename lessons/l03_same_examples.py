@@ -628,27 +628,25 @@ LESSON = "03_same_examples_two_ways"
 
 
 def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
-    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them.
+    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them."""
+    for claim, measured, verdict, why in verdicts(verbs, tickets):
+        claims.record_verdict(claim, LESSON, measured, verdict, why)
+        print(f"{claim} {verdict}: {measured}. {why}")
 
-    Every way is taken by its better readout.
-    """
+
+def verdicts(verbs: pd.DataFrame, tickets: pd.DataFrame) -> list[tuple[str, str, str, str]]:
+    """Claim, number, verdict and reason of F4, F7 and K2; every way by its better readout."""
     yes, partly, no = claims.VERDICTS
     weights, prompt, asked = (better(tickets, w) for w in ("weights", "prompt", "zero-shot"))
     best, n = max((share, n) for n, share in curve_of(tickets, weights).items())
     ahead, equal, gain = lead(tickets, 32), lead(tickets, 8), lead(tickets, 8, "zero-shot")
-    verb_gap, ticket_gap = gaps = [
-        compare.interval(
-            compare.right(rows, way=better(rows, "prompt"), shots=8).astype(float)
-            - compare.right(rows, way=better(rows, "weights"), shots=128)
-        )
-        for rows in (verbs, tickets)
-    ]
+    verb_gap, ticket_gap = gaps = [_shown_minus_trained(rows) for rows in (verbs, tickets)]
     high = yes if best.low >= 0.8 else partly if ahead.low > 0 else no
     needs = partly if gain.low > 0 else yes
     fewer = yes if min(gap.low for gap in gaps) > 0 else partly if verb_gap.low > 0 else no
     counts = {size: share.mean for size, share in curve_of(tickets, "TF-IDF").items()}
     many, passes = max(counts), contest.tried("verbs", "weights")[256]
-    for claim, measured, verdict, why in (
+    return [
         (
             "F4",
             f"messages, {n} examples: {best}",
@@ -670,9 +668,13 @@ def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
             f"On verbs {_first(verb_gap)}, on messages {_first(ticket_gap)}. With 8 messages each, "
             f"weights minus prompt: {compare.Interval(*equal[:3]):+.2f}.",
         ),
-    ):
-        claims.record_verdict(claim, LESSON, measured, verdict, why)
-        print(f"{claim} {verdict}: {measured}. {why}")
+    ]
+
+
+def _shown_minus_trained(rows: pd.DataFrame) -> compare.Interval:
+    """What eight examples in the prompt get right more often than 128 in the weights."""
+    shown = compare.right(rows, way=better(rows, "prompt"), shots=8).astype(float)
+    return compare.interval(shown - compare.right(rows, way=better(rows, "weights"), shots=128))
 
 
 def _first(shown_minus_trained: compare.Interval) -> str:
