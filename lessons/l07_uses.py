@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.stats import bootstrap
 
 from helpers import checks, claims
-from helpers.compare import Interval, interval, right, stored, where
+from helpers.compare import Interval, ahead, interval, right, stored, where
 from helpers.data import Example, load_rows
 from helpers.model import LanguageModel
 from helpers.study import Made, Study, digest
@@ -366,6 +366,25 @@ def gap(
     return interval(here * 1.0 - there)
 
 
+def side_by_side(
+    results: Mapping[str, pd.DataFrame],
+) -> tuple[dict[str, dict[str, dict[str, Interval]]], set[str], str]:
+    """The uses of `FEW` as panels of a figure, those where a way is surely ahead, and in words the
+    number of answers behind each bar."""
+    panels = {"all rules": {}, "all rules and the facts": {}}
+    leaders, answers = set(), {}
+    for panel, facts in zip(panels, (False, True), strict=True):
+        panels[panel] = {"prompt": {}, "weights": {}}
+        for use, (prompt, weights) in FEW.items():
+            place, pair = use.partition(" ")[2].replace(" ", "\n"), (prompt, weights)
+            for way, ways in (("prompt", pair), ("weights", pair[::-1])):
+                good = all_right(results, use, *ways, facts=facts)
+                panels[panel][way][place], answers[place] = interval(good), good.size
+            if ahead(gap(results, use, weights, prompt, facts)):
+                leaders.add(use)
+    return panels, leaders, ", ".join(f"{place} {n}" for place, n in answers.items())
+
+
 def seconds(results: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     """Mean processor seconds: reading four e-mails or eight messages, training on them, and
     putting a known adapter on."""
@@ -650,14 +669,27 @@ READ = ("reply-117", "reply-118")  # Karen's and Vince's: the learner has read r
 LINE, SPARED = 14, 2
 
 
+def _unread(results: pd.DataFrame) -> pd.DataFrame:
+    rows = replies.hostile(results)
+    return rows[~rows["id"].isin(READ)]
+
+
+def tell_goal(results: pd.DataFrame) -> None:
+    """Say what a rule of the learner's own has to stop."""
+    rows = _unread(results)
+    print(
+        f"{(rows['why'] != '').sum()} of {len(rows)} replies must not be sent. Stop at least "
+        f"{LINE}, as one pattern of the course does, and at most {SPARED} of the shop's own."
+    )
+
+
 def check_must_wait(results: pd.DataFrame, rule: Callable[[str], bool] | None) -> None:
     """Check a rule of the learner's own on replies to three customers whom nobody has shown.
 
     It has to stop at least `LINE` of those that must not be sent, and at most `SPARED` of the
     replies that the shop itself wrote.
     """
-    rows = replies.hostile(results)
-    rows = rows[~rows["id"].isin(READ)]
+    rows = _unread(results)
     own = [row["reply"] for row in load_rows("support_replies")]
     bad, fine = (list(rows["written"][(rows["why"] != "") == held]) for held in (True, False))
     problem, told = None, ""
@@ -731,6 +763,8 @@ def record(results: Mapping[str, pd.DataFrame]) -> None:
     """Record each claim's verdict with what was measured and why, and print them."""
     numbers, took = measured(results), seconds(results)
     (best, its_share), (book, other) = list(numbers.items())[-2:]
+    unequal = gap(results, "U3 clinic's codes", best, book)
+    equal = gap(results, "U3 clinic's codes", "weights, 64", "prompt, 64")
     desk, bare = results["U1 support desk"], {k: f"{v:+.2f}" for k, v in numbers.items()}
     ways = [way for way in replies.WAYS if way[-1].isdigit()]
     step = max(replies.kept(desk, way, ["step"]).mean() for way in ways)
@@ -739,20 +773,23 @@ def record(results: Mapping[str, pd.DataFrame]) -> None:
         f"{bare['steady']}",
         "U2": f"prompt minus adapter {bare['style']}; new style {took['read']:.1f} s against "
         f"{took['train']:.0f} s",
-        "U3": f"{best}: {its_share}; {book}: {other}",
+        "U3": f"equal numbers, 64 and 64 notes, weights minus prompt {equal:+.2f}; the rule's "
+        f"numbers are not equal: {best}: {its_share}; {book}: {other}; difference {unequal:+.2f}",
         "U4": f"eight messages minus none {bare['helped']}; prompt minus weights {bare['voice']}",
         "I6": f"prompt minus weights: e-mails {bare['style']}, writers {bare['voice']}",
-        "K6": f"64 pairs, weights minus prompt {bare['more']}; codes, {best}: {its_share}",
+        "K6": f"equal numbers, 64 and 64, weights minus prompt: desk {bare['more']}, codes "
+        f"{equal:+.2f}; codes, not equal: {best} minus {book} {unequal:+.2f}",
     }
     why = {
         "U1": f"Style only: the next step fits in at most {step:.2f}.",
         "U2": f"Among known styles an adapter is put on in {took['put on']:.2f} s.",
-        "U3": "Many examples carry the codes; so many in the prompt were not tried.",
+        "U3": "It stands by the rule; so many notes in the prompt were not tried.",
         "U4": f"Ready after {took['read eight']:.1f} s of reading, or "
         f"{took['train eight']:.0f} s of training.",
         "I6": "A trial costs a moment; what it shows is the tone, not the facts.",
-        "K6": "The number of examples divides the uses more than their kind does.",
+        "K6": "The part of the codes rests on U3's rule, whose numbers are not equal.",
     }
+    said = claims.claims().set_index("id")["claim"]
     for claim, verdict in verdicts(results).items():
         claims.record_verdict(claim, LESSON, found[claim], verdict, why[claim])
-        print(f"{claim} {verdict}: {found[claim]}. {why[claim]}")
+        print(f"{claim} {said[claim]}\n   {verdict}: {found[claim]}. {why[claim]}")

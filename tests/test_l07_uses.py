@@ -147,7 +147,7 @@ def test_the_stored_results_give_the_stored_verdicts(capsys):
     uses.record(results)
     mine = claims.scoreboard(uses.LESSON).set_index("claim")
     kept = compare.read(claims.STORED).query("lesson == @uses.LESSON").set_index("claim")
-    assert len(kept) == 6 == capsys.readouterr().out.count("\n")
+    assert len(kept) == 6 and capsys.readouterr().out.count("\n") == 12  # the claim, the verdict
     pd.testing.assert_frame_equal(mine.sort_index(), kept.sort_index())
 
 
