@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import checks, claims, plots
+from helpers import checks, claims, compare, plots
 from helpers.data import DATA, Example, Task, load_task, texts, write_whole
 from helpers.finetune import (
     IGNORED,
@@ -301,10 +301,10 @@ STEP = checks.Build(
 # The learner's layers around the model's matrices
 
 
-def put_beside(
+def put_around(
     lm: LanguageModel, layer: Callable[[nn.Linear, int], nn.Module], rank: int = 8
 ) -> LanguageModel:
-    """A model with such a layer around each matrix but the output head; `lm` is not changed.
+    """A model with such a layer around every matrix of its layers; `lm` is not changed.
 
     Every A starts as peft's does with seed 0, so that trainings can be compared.
     """
@@ -338,11 +338,6 @@ def answers(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> np.ndarr
     return np.array(predict(task, scores))
 
 
-def labels(examples: Sequence[Example]) -> np.ndarray:
-    """The right answers."""
-    return np.array([example.label for example in examples])
-
-
 def prompt_size(lm: LanguageModel, shown: Sequence[Example], query: str) -> int:
     """The tokens of a question behind these demonstrations."""
     return count_tokens(lm.tokenizer, plain(load_task(TASK), shown, query))
@@ -350,7 +345,23 @@ def prompt_size(lm: LanguageModel, shown: Sequence[Example], query: str) -> int:
 
 def share_right(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> float:
     """The share of the texts that get their right label."""
-    return float(np.mean(answers(lm, task, asked) == labels(asked)))
+    right = np.array([example.label for example in asked])
+    return float(np.mean(answers(lm, task, asked) == right))
+
+
+def costs(lm: LanguageModel, task: Task, examples: Sequence[Example]) -> pd.Series:
+    """The mean surprise at the topic, and at what ends it, in nats."""
+    encoded = encode_examples(lm, task, examples)
+    counted = [token_losses(lm, example)[example.start - 1 :] for example in encoded]
+    parts = [(losses[:-1].sum(), losses[-1]) for losses in counted]
+    return pd.Series(np.mean(parts, axis=0), ["topic", "line break"])
+
+
+def unpaired(some: np.ndarray, others: np.ndarray) -> compare.Interval:
+    """The share of ones in `some` minus that in `others`, each group resampled by itself."""
+    gaps = compare.resample(some, seed=1) - compare.resample(others, seed=2)
+    low, high = np.percentile(gaps, (2.5, 97.5))
+    return compare.Interval(float(np.mean(some) - np.mean(others)), float(low), float(high))
 
 
 def surprises(lm: LanguageModel, example: Encoded) -> pd.DataFrame:
@@ -365,14 +376,42 @@ def surprises(lm: LanguageModel, example: Encoded) -> pd.DataFrame:
 def plot_rates(losses: Mapping[str, Sequence[float]]) -> None:
     """The loss at each step for several learning rates."""
     began = next(iter(losses.values()))[0]
-    ends = [f"{r} ends at {v[-1]:.1f} (highest {max(v):.1f})" for r, v in losses.items()]
+    ends = [f"rate {r} ends at {v[-1]:.1f} (highest {max(v):.1f})" for r, v in losses.items()]
     plots.lines(
-        losses,
+        {f"rate {rate}": values for rate, values in losses.items()},
         "training step",
         "loss (nats per counted token)",
-        f"From {began:.1f} in eight steps to "
-        + ", ".join(f"{values[-1]:.1f}" for values in losses.values()),
+        "Rate " + ", ".join(f"{rate} {_went(values)}" for rate, values in losses.items()),
         f"From a loss of {began:.1f}: {', '.join(ends)}.",
+    )
+
+
+def _went(losses: Sequence[float]) -> str:
+    """What a training did to its loss, in three words."""
+    first, last, highest = losses[0], losses[-1], float(np.max(losses))
+    if not highest <= 1.5 * first:  # nan where one is nan
+        return f"leaps to {highest:.1f}"
+    return f"falls to {last:.1f}" if last < 0.7 * first else f"stays at {last:.1f}"
+
+
+def plot_exam(right: Mapping[str, np.ndarray]) -> None:
+    """Which tickets are right before and after; in each the first half was taught, the rest not."""
+    halves = {when: np.split(marks, 2) for when, marks in right.items()}
+    (b_taught, b_new), (a_taught, a_new) = (map(np.sum, both) for both in halves.values())
+    asked = len(next(iter(halves.values()))[0])
+    names = f"{asked} taught tickets", f"{asked} new tickets"
+    plots.whiskers(
+        {
+            "": {
+                w: dict(zip(names, map(compare.interval, h), strict=True))
+                for w, h in halves.items()
+            }
+        },
+        f"New tickets sorted right: {b_new} of {asked} before the training, {a_new} after",
+        f"New tickets right: {b_new} of {asked} before, {a_new} after. "
+        f"Taught ones: {b_taught} before, {a_taught} after.",
+        y="share right",
+        form="bars",
     )
 
 
@@ -430,8 +469,15 @@ def loss_explorer(
             f"counts the orange ones.</p>{''.join(boxes)}"
         )
 
+    (first,) = encode_examples(next(iter(models.values())), task, examples[:1])
+    counted = {name: token_losses(model, first)[first.start - 1] for name, model in models.items()}
+    told = [f"{nats:.1f} {name}" for name, nats in counted.items()]
+    sentence = (
+        f"An explorer of the loss, in a live notebook. It begins with {examples[0].text[:40]!r}... "
+        f"At {examples[0].label!r} the surprise in nats is {', then '.join(told)}."
+    )
     choices = {example.text: example for example in examples}
-    return explorer(show, "An explorer of the loss, in a live notebook.", example=choices)
+    return explorer(show, sentence, example=choices)
 
 
 def _box(token: str, losses: Sequence[float], counted: bool) -> str:
@@ -442,30 +488,6 @@ def _box(token: str, losses: Sequence[float], counted: bool) -> str:
         f"<span style='display:inline-block;margin:2px;padding:2px 4px;text-align:center;"
         f"border-top:4px solid {colour};font-family:monospace;white-space:pre;line-height:1.3'>"
         f"{escape(repr(token)[1:-1])}<br><span style='color:{colour}'>{numbers}</span></span>"
-    )
-
-
-def check_adapter_weights(matrix: nn.Linear, rank: int | None, count: int | None) -> None:
-    """Check how many weights an adapter of the learner's rank puts beside one matrix."""
-    wide, narrow = matrix.in_features, matrix.out_features
-    if rank is not None and not (rank == int(rank) and 1 <= rank <= min(wide, narrow)):
-        checks.tell(True, f"choose a whole rank from 1 to {min(wide, narrow)}.", "")
-        return
-    truth = (rank or 0) * (wide + narrow)
-    share = truth / (wide * narrow)
-    one = "that is only one of the two thin matrices; add the other."
-    checks.judge(
-        None if rank is None else count,
-        truth,
-        f"{truth:,} weights at rank {rank}, {share:.1%} of the matrix beside it.",
-        "{answer} is not the size of A and B together.",
-        {
-            "that is the matrix itself, which stays as it is; count A and B.": wide * narrow,
-            one: ((rank or 0) * wide, (rank or 0) * narrow),
-            "the sizes of A and B add up; they are not multiplied.": (
-                (rank or 0) ** 2 * wide * narrow
-            ),
-        },
     )
 
 
@@ -504,14 +526,56 @@ def _why_not(losses: Sequence[float]) -> str:
 LESSON = "02_fine_tuning"
 WHY = {
     "F1": "In full fine-tuning themselves, with LoRA by what is added.",
-    "F2": "It learns the tickets it sees better than their topics.",
     "F3": "It stays in an adapter's file, not in the model's own weights.",
     "F5": "Offline, a prompt works as well.",
 }
 
 
-def record(**verdicts: tuple[str, str]) -> None:
-    """Record for each claim a verdict and what was measured, and print them."""
+def record(
+    moves: Mapping[str, pd.DataFrame],
+    gain: compare.Interval,
+    gap: compare.Interval,
+    answers: tuple[list[str], list[str]],
+    untouched: bool,
+    tokens: tuple[int, int],
+) -> None:
+    """Decide F1, F2, F3 and F5, print each below its claim, and keep the verdicts.
+
+    `moves` are those of `moved`. `gain` is that of new tickets, `gap` what taught ones are ahead of
+    them. `answers` are a new process's and this one's, `untouched` says that the model's own
+    weights are, and `tokens` count a question alone and behind the tickets.
+    """
+    holds, partly, fails = claims.VERDICTS
+    (later, here), (bare, whole) = answers, tokens
+    touched = {name: int((table.relative > 0).sum()) for name, table in moves.items()}
+    every = len(next(iter(moves.values())))
+    same = f"{sum(map(str.__eq__, later, here))} of {len(here)} answers the same"
+    same += " in a new, offline process"
+    sure, why = memorised(gain, gap)
+    verdicts = {
+        "F1": (
+            holds if set(touched.values()) == {every} else partly,
+            " and ".join(f"{name} {n} of {every} matrices" for name, n in touched.items()),
+        ),
+        "F2": (sure, f"new tickets, after minus before {gain:+.2f}; taught minus new {gap:+.2f}"),
+        "F3": (fails if later != here else partly if untouched else holds, same),
+        "F5": (
+            holds if later == here and bare < whole else fails,
+            f"{same}; {bare} tokens, not {whole:,}",
+        ),
+    }
+    told = claims.claims().set_index("id")["claim"]
     for claim, (verdict, measured) in verdicts.items():
-        claims.record_verdict(claim, LESSON, measured, verdict, WHY[claim])
-        print(f"{claim} {verdict}: {measured}. {WHY[claim]}")
+        reason = (WHY | {"F2": why})[claim]
+        claims.record_verdict(claim, LESSON, measured, verdict, reason)
+        print(f"{claim}. {told[claim]}.\n    {verdict}: {measured}. {reason}")
+
+
+def memorised(gain: compare.Interval, gap: compare.Interval) -> tuple[str, str]:
+    """F2's verdict and why, by what new tickets gain and what taught ones are ahead of them."""
+    holds, partly, fails = claims.VERDICTS
+    if gain.low <= 0:
+        return fails, "What new tickets gain may be luck."
+    if gap.low > 0:
+        return partly, "It learns the tickets it sees better than their topics."
+    return holds, "Whether it knows its own tickets better, so few cannot say."

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import torch
 
 from helpers import checks, compare
 from lessons import (
@@ -36,14 +35,6 @@ def hasty(number, asked):
 
 
 CHECKS = {
-    partial(l02_fine_tuning.check_adapter_weights, torch.nn.Linear(20, 50), 4): [
-        (4 * 20 + 4 * 50, "Right: 280 weights at rank 4, 28.0% of the matrix"),
-        (20 * 50, "Not yet: that is the matrix itself"),
-        (4 * 20, "Not yet: that is only one of the two"),
-        (4 * 50, "Not yet: that is only one of the two"),
-        (4 * 20 * 4 * 50, "Not yet: the sizes of A and B add up"),
-        (281, "Not yet: 281 is not the size of A and B together"),
-    ],
     partial(l04_costs.check_break_even, (60, 0.3), (6, 1.5)): [
         (45, "Right: from query 45 on"),
         (45.4, "Right"),
@@ -110,19 +101,6 @@ def test_each_answer_is_told_one_line(capsys, check, answer, told):
     check(answer)
     said = capsys.readouterr().out
     assert said.startswith(told) and said.count("\n") == 1
-
-
-def test_an_adapters_rank_is_the_learners_choice(capsys):
-    matrix = torch.nn.Linear(20, 50)
-    for rank, count, told in (
-        (None, 280, "Not attempted yet"),
-        (4, None, "Not attempted yet"),
-        (0, 0, "Not yet: choose a whole rank from 1 to 20."),
-        (2.5, 175, "Not yet: choose a whole rank"),
-        (1, 70, "Right: 70 weights at rank 1, 7.0% of the matrix"),
-    ):
-        l02_fine_tuning.check_adapter_weights(matrix, rank, count)
-        assert capsys.readouterr().out.startswith(told)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The learner's layers give the numbers of peft's, around the same frozen weights."""
 
+import numpy as np
 import pytest
 import torch
 
-from helpers import model
+from helpers import claims, compare, model
+from helpers.data import load_task
+from helpers.finetune import encode_examples, token_losses
 from lessons import l02_fine_tuning
 from lessons.l02_fine_tuning import LoRALinear, as_peft, by_kind, put_beside
 
@@ -46,3 +49,42 @@ def test_every_kind_of_matrix_has_its_change(taught):
     lm, student = taught
     table = by_kind({"LoRA": l02_fine_tuning.matrices.change(as_peft(student, lm, rank=2), lm)})
     assert len(table) == 7 and all(share.endswith("%") for share in table["LoRA"])
+
+
+def test_a_topic_and_what_ends_it_cost_what_the_loss_counts(tiny_models):
+    lm, task = tiny_models["llama"], load_task("support_tickets")
+    examples = task.draw(3, seed=0)
+    parts = l02_fine_tuning.costs(lm, task, examples)
+    whole = [token_losses(lm, e)[e.start - 1 :].sum() for e in encode_examples(lm, task, examples)]
+    assert list(parts.index) == ["topic", "line break"]
+    assert parts.sum() == pytest.approx(np.mean(whole), rel=1e-4)
+
+
+def test_two_groups_are_resampled_each_by_itself():
+    """22 and 15 of 32: the luck of both groups counts, so the gap may be none."""
+    some, others = np.arange(32) < 22, np.arange(32) < 15
+    gap = l02_fine_tuning.unpaired(some, others)
+    assert gap.mean == pytest.approx(7 / 32) and gap.low <= 0 < gap.high
+    spread = np.sqrt(some.var() / 32 + others.var() / 32)
+    assert (gap.high - gap.low) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.1)
+    assert l02_fine_tuning.unpaired(np.ones(32), np.arange(32) < 8).low > 0
+
+
+@pytest.mark.parametrize(
+    ("gain", "gap", "verdict"),
+    [
+        ((0.3, 0.1, 0.5), (0.2, -0.02, 0.4), claims.VERDICTS[0]),
+        ((0.3, 0.1, 0.5), (0.3, 0.02, 0.6), claims.VERDICTS[1]),
+        ((0.1, 0.0, 0.2), (0.3, 0.02, 0.6), claims.VERDICTS[2]),
+    ],
+)
+def test_what_may_be_luck_is_held_against_no_claim(gain, gap, verdict):
+    given = compare.Interval(*gain), compare.Interval(*gap)
+    assert l02_fine_tuning.memorised(*given)[0] == verdict
+
+
+def test_a_figures_title_says_what_became_of_each_rate(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(l02_fine_tuning.plots, "lines", lambda *given: drawn.append(given))
+    l02_fine_tuning.plot_rates({"0.1": [9.0, 30.0, 18.0], "0.001": [9.0, 2.6], "0.01": [9.0, 8.9]})
+    assert drawn[0][3] == "Rate 0.1 leaps to 30.0, 0.001 falls to 2.6, 0.01 stays at 8.9"
