@@ -415,6 +415,31 @@ def plot_exam(right: Mapping[str, np.ndarray]) -> None:
     )
 
 
+def gaps(right: Mapping[str, np.ndarray]) -> tuple[compare.Interval, compare.Interval]:
+    """What new tickets gain by the training, and what taught ones are ahead of them afterwards.
+
+    Each array holds as many taught tickets as new ones; both intervals are printed.
+    """
+    (_, before), (taught, after) = (np.split(marks, 2) for marks in right.values())
+    gain, gap = compare.interval(after - before.astype(float)), unpaired(taught, after)
+    print(f"new tickets, after minus before: {gain:+.2f}")
+    print(f"after, taught minus new: {gap:+.2f}")
+    return gain, gap
+
+
+def attempts(
+    lm: LanguageModel, layer: type, teach: Callable, taught: Sequence[Example], fresh: Sequence
+) -> Callable[[float, int], tuple[list[float], float]]:
+    """What `check_recipe` tries: `teach` with new layers, then the share of `fresh` right."""
+
+    def attempt(rate: float, passes: int) -> tuple[list[float], float]:
+        pupil = put_around(lm, layer)
+        losses = list(teach(pupil, taught, passes=passes, rate=rate))
+        return losses, share_right(pupil, load_task(TASK), fresh)
+
+    return attempt
+
+
 def moved(tuned: LanguageModel, lm: LanguageModel) -> dict[str, pd.DataFrame]:
     """How far each matrix moved with this adapter, and in the stored full fine-tuning."""
     full = pd.read_csv(DATA / "results" / "full_change.csv")

@@ -8,14 +8,14 @@ from helpers import claims, compare, model
 from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
 from lessons import l02_fine_tuning
-from lessons.l02_fine_tuning import LoRALinear, as_peft, by_kind, put_beside
+from lessons.l02_fine_tuning import LoRALinear, as_peft, by_kind, put_around
 
 
 @pytest.fixture
 def taught(tiny_models):
     """A small model, and the same with layers of the learner's kind that were moved."""
     lm = tiny_models["llama"]
-    student = put_beside(lm, LoRALinear, rank=2)
+    student = put_around(lm, LoRALinear, rank=2)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for name, weight in student.model.named_parameters():
@@ -32,7 +32,7 @@ def logits(lm):
 def test_new_layers_change_nothing_and_only_they_may_move(tiny_models):
     lm = tiny_models["llama"]
     before = model.checksum(lm.model)
-    student = put_beside(lm, LoRALinear, rank=2)
+    student = put_around(lm, LoRALinear, rank=2)
     assert torch.allclose(logits(student), logits(lm))
     free = [name for name, weight in student.model.named_parameters() if weight.requires_grad]
     assert free and {name[-2:] for name in free} == {".A", ".B"}

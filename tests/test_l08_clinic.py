@@ -333,7 +333,9 @@ def test_what_distilling_kept_is_told_before_and_after():
     own, other = draw(0)
     rows = []
     for steps, kept in ((0, False), (5, True)):
-        for doctor, prompt, visit in (("own", "nothing", own), ("other", "demonstrations", other)):
+        looked = [("own", "nothing", own), ("other", "demonstrations", other)]
+        looked += [("own", "demonstrations", own)] if steps == 0 else []
+        for doctor, prompt, visit in looked:
             said = [write(visit.doctor, note) if kept else "nothing" for note in visit.notes]
             row = {"draw": 0, "steps": steps, "doctor": doctor, "prompt": prompt}
             rows.append(
@@ -343,6 +345,7 @@ def test_what_distilling_kept_is_told_before_and_after():
     table = clinic.kept_after(pd.DataFrame(rows))
     assert (table.xs("0 steps", axis=1, level=1) == 0).all(axis=None)
     assert (table.xs("5 steps", axis=1, level=1) == 1).all(axis=None)
+    assert table.shape[1] == 5  # a doctor's own letters were shown before, and never after
 
 
 # The challenge
