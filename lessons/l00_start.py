@@ -61,15 +61,14 @@ def check_recipe(
 
     A recipe that the loop cannot take, or that would train for minutes, is refused untried.
     """
-    problem, count = None, 0
-    if rate is not None and steps is not None:
+    problem, count, tried = None, 0, None not in (rate, steps)
+    if tried:
         if not 0 < rate <= 0.1:
             problem = "take a rate above 0 and at most 0.1; above that, every weight is torn away."
         elif not 1 <= steps <= 60:
             problem = "take 1 to 60 steps; more would only wait."
         else:
             count = new_right(rate, int(steps))
-    tried = rate is not None and steps is not None
     beaten = "as few as with our recipe" if count == 0 else "our recipe got none"
     checks.tell(tried, problem, f"{count} of the new verbs come out right; {beaten}.")
 
