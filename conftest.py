@@ -157,7 +157,7 @@ def pytest_runtest_call(item):
             item.raise_cell_error(f"{item.path.name} was cut off: {item.name} ran {seconds:.0f} s.")
         raise
     printed = "".join(map(output_text, item.test_outputs)).strip()
-    if not printed.startswith(item.says):
+    if not any(line.startswith(item.says) for line in printed.splitlines() or [""]):
         item.raise_cell_error(f"the check should say {item.says!r}, but says {printed!r}.")
     if not isinstance(item, MoreOfCell):
         count(item, time.monotonic() - began)

@@ -3,6 +3,8 @@
 # --- Language models for the unit tests: the course's own, and tiny random ones -------------------
 # What is heavy is imported inside the fixtures, because most test files need no torch.
 
+import sys
+
 import hypothesis
 import pytest
 
@@ -23,6 +25,14 @@ SMALL = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3} | {
 SMALL_GPT2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 512}
 SMALL_MAMBA = {"hidden_size": 32, "state_size": 4, "num_hidden_layers": 2}
 SHAPES = {"gpt2": SMALL_GPT2, "mamba": SMALL_MAMBA}
+
+
+@pytest.fixture(autouse=True)
+def no_open_figures():
+    """Close what a test left open, because others count the figures that are."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="module")

@@ -338,6 +338,7 @@ def test_model_is_prepared_again_only_after_a_change(change, course, machine, mo
 def test_model_program_gets_its_option_and_ends_quietly(course, tmp_path, capfd):
     """The real `run`, with a small program in the place of `helpers.model`."""
     program = course.ROOT / "helpers" / "model.py"
+    program.with_name("__init__.py").touch()  # else the course that this Python knows is found
     program.write_text("import sys\nprint('ready')\nprint(f'{{\"name\": \"{sys.argv[1]}\"}}')\n")
     assert course.prepare_model(sys.executable) == {"name": "--json"}
     program.write_text("raise KeyboardInterrupt")

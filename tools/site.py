@@ -37,8 +37,9 @@ def write(out: Path) -> Path:
     (source / "lessons").mkdir(parents=True)
     for name in ("conf.py", "index.md", "ask.md"):
         shutil.copy(HERE / name, source / name)
-    for name in PAGES:
-        shutil.copy(ROOT / "docs" / f"{name}.md", source / f"{name}.md")
+    pictures = (ROOT / "docs").glob("*.png")
+    for file in [*(ROOT / "docs" / f"{name}.md" for name in PAGES), *pictures]:
+        shutil.copy(file, source / file.name)
     for file in sorted((ROOT / "notebooks").glob("*.ipynb")):
         page = for_web(nbformat.read(file, as_version=4), file.stem)
         nbformat.write(page, source / "lessons" / file.name)
