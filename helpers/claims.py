@@ -1,22 +1,26 @@
-"""The claims, and what a learner predicted and found about them.
+"""The claims, what a learner predicted and found about them, and what the rule says of each.
 
-Predictions and verdicts are kept in `data/learner/` (or `COURSE_RECORDS`), which git ignores. What
-the course's own run of each lesson found is stored in `data/results/verdicts.csv`.
+Predictions and findings are kept in `data/learner/` (or `COURSE_RECORDS`), which git ignores. What
+the course's own run of each lesson found is stored in `data/results/findings.csv`, and the rule's
+verdicts in `data/results/verdicts.csv`, which `python -m lessons verdicts` makes.
 """
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.compare import read
+from helpers.compare import Interval, read
 from helpers.data import DATA, DataError, write_whole
 
-VERDICTS = ("holds", "holds with conditions", "does not hold at this scale")
-MARKS = dict(zip(VERDICTS, "✓◐✗", strict=True))
-STORED = DATA / "results" / "verdicts.csv"
-COLUMNS = ["claim", "lesson", "measured", "verdict", "why"]
+CHOICES = ("supported", "depends", "contradicted")  # what one can expect of a claim
+UNMEASURED = "not measured by the rule yet"
+MARKS = dict(zip(CHOICES, "✓◐✗", strict=True))
+MARKS |= {"undecided": "?", "by construction": "=", UNMEASURED: "–"}
+VERDICTS, STORED = DATA / "results" / "verdicts.csv", DATA / "results" / "findings.csv"
+COLUMNS = ["claim", "lesson", "measured", "why"]
 
 
 def claims() -> pd.DataFrame:
@@ -34,57 +38,69 @@ def predictions() -> dict[str, str]:
     return kept("predictions.json")
 
 
-def record_verdict(claim: str, lesson: str, measured: str, verdict: str, why: str) -> None:
-    """Write a claim's row on the scoreboard; a later run of the same lesson replaces it.
+def tell(lesson: str, found: Mapping[str, tuple[str, str]]) -> None:
+    """Keep and print what a lesson found about its claims, and what the rule says of each.
 
-    `measured` is the finding with its number and interval. Raises `DataError` for a claim or a
-    verdict that is not one of the known ones.
+    `found` maps a claim to what was measured, with its number and interval, and to what else is to
+    know about it. A later run of the same lesson replaces its findings. Raises `DataError` for a
+    claim that is not one of the known ones.
     """
-    if claim not in set(claims()["id"]):
-        raise DataError(f"There is no claim {claim!r}: data/claims.csv lists them.")
-    if verdict not in VERDICTS:
-        raise DataError(f"A verdict is one of {', '.join(VERDICTS)}, not {verdict!r}.")
-    row = {"claim": claim, "lesson": lesson, "measured": measured, "verdict": verdict, "why": why}
-    keep("verdicts.json", f"{claim} {lesson}", row)
+    text, said = claims().set_index("id")["claim"], verdicts().set_index("claim")
+    for claim, (measured, why) in found.items():
+        if claim not in text:
+            raise DataError(f"There is no claim {claim!r}: data/claims.csv lists them.")
+        row = dict(zip(COLUMNS, (claim, lesson, measured, why), strict=True))
+        keep("findings.json", f"{claim} {lesson}", row)
+        print(f"{claim}. {text[claim]}.\n    Here: {measured}. {why}")
+        print(f"    By the rule: {sentence(said.loc[claim])}")
 
 
-def scoreboard(lesson: str | None = None) -> pd.DataFrame:
-    """The verdicts recorded so far (of one `lesson`), in the order of the claims."""
-    table = pd.DataFrame(kept("verdicts.json").values(), columns=COLUMNS)
+def verdicts() -> pd.DataFrame:
+    """What the rule says of every claim, a row each: see `lessons.contrasts.write`."""
+    return pd.read_csv(VERDICTS).fillna({"when": ""})
+
+
+def sentence(row: pd.Series) -> str:
+    """A row of `verdicts` in words: the verdict, its number, and when it is true or decided."""
+    form = ",.0f" if abs(row["mean"]) >= 10 else ".2f"
+    number = Interval(row["mean"], row["low"], row["high"])
+    number = "" if pd.isna(row["mean"]) else f", {number:{form}}"
+    more = f"; {row['when']}" if row["when"] else ""
+    needed = f"; about {row['needed']:,.0f} draws would decide" if row["needed"] else ""
+    return f"{row['verdict']}{number}{more}{needed}."
+
+
+def findings(lesson: str | None = None) -> pd.DataFrame:
+    """What the learner's own runs found so far (of one `lesson`), in the order of the claims."""
+    table = pd.DataFrame(kept("findings.json").values(), columns=COLUMNS)
     table = table[table["lesson"] == lesson] if lesson else table
     order = {claim: i for i, claim in enumerate(claims()["id"])}
     return table.sort_values("claim", key=lambda column: column.map(order)).reset_index(drop=True)
 
 
 def board() -> pd.DataFrame:
-    """Every claim with what all lessons found about it, a row each, in the order of the claims.
+    """Every claim with its verdict and what all lessons found, a row each, in their order.
 
-    Of a lesson that the learner has run, the learner's own verdict counts, else the stored one of
-    the course's run; `whose` says which: "you", "stored" or "both". Where the lessons agree, their
-    verdict is the claim's. Where they do not, it holds with conditions: it held in one lesson and
-    not, or not fully, in another. Nothing is chosen among the numbers: `measured` and `why` tell
+    `verdict` is the rule's, and `rule` says it with its number. Of a lesson that the learner has
+    run, the learner's own finding stands there, else the stored one of the course's run; `whose`
+    says which: "you", "stored" or "both". Nothing is chosen among them: `measured` and `why` tell
     those of every lesson, and `lessons` names the files. `predicted` is the learner's prediction,
     empty where there is none, and `hit` whether it was right.
     """
-    verdicts = pd.concat([read(STORED).assign(whose="stored"), scoreboard().assign(whose="you")])
-    verdicts = verdicts.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
-    guesses = predictions()
-    rows = []
+    rows = pd.concat([read(STORED).assign(whose="stored"), findings().assign(whose="you")])
+    rows = rows.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
+    said, guesses = verdicts().set_index("claim"), predictions()
+    table = []
     for claim in claims().itertuples():
-        lines = verdicts[verdicts["claim"] == claim.id]
-        verdict = _joint(list(lines["verdict"]))
+        lines, verdict = rows[rows["claim"] == claim.id], said.loc[claim.id]
         guess = guesses.get(claim.id, "")
-        row = {"claim": claim.id, "topic": claim.topic, "text": claim.claim, "verdict": verdict}
+        row = {"claim": claim.id, "topic": claim.topic, "text": claim.claim}
+        row |= {"verdict": verdict["verdict"], "rule": sentence(verdict)}
         row |= {name: _by_lesson(lines, name) for name in ("measured", "why")}
         whose = "both" if lines["whose"].nunique() > 1 else "".join(lines["whose"].iloc[:1])
-        row |= {"lessons": tuple(lines["lesson"]), "whose": whose}
-        rows.append(row | {"predicted": guess, "hit": bool(guess) and guess == verdict})
-    return pd.DataFrame(rows)
-
-
-def _joint(verdicts: list[str]) -> str:
-    """What several lessons' verdicts on one claim come to; empty where there is none."""
-    return VERDICTS[1] if len(set(verdicts)) > 1 else "".join(verdicts[:1])
+        row |= {"lessons": tuple(lines["lesson"]), "whose": whose, "predicted": guess}
+        table.append(row | {"hit": bool(guess) and guess == verdict["verdict"]})
+    return pd.DataFrame(table)
 
 
 def _by_lesson(rows: pd.DataFrame, column: str) -> str:

@@ -10,9 +10,12 @@ from pathlib import Path
 from pkgutil import iter_modules
 
 import lessons
-from helpers import model, study
+from helpers import claims, model, study
 from helpers.data import DATA
 from helpers.study import Made
+from lessons import contrasts
+
+VERDICTS = "verdicts"
 
 
 def results() -> dict[str, Made]:
@@ -37,14 +40,18 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m lessons",
         description="Make a stored result again; an interrupted run goes on where it stopped.",
-        epilog=f"names, and about how long each takes on two cores:\n{minutes}",
+        epilog=f"names, and about how long each takes on two cores:\n{minutes}"
+        f"  {VERDICTS:16}  at once: what the rule says of the claims, from all that is stored",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=made, metavar="NAME")
+    parser.add_argument("name", choices=[*made, VERDICTS], metavar="NAME")
     parser.add_argument("--draws", type=int, help="default: as many as the stored result has")
     parser.add_argument("--model", help="a Hub name or a folder (default: MODEL or the course's)")
     parser.add_argument("--out", help="default: where the stored result lies, or beside it")
     options = parser.parse_args(arguments)
+    if options.name == VERDICTS:
+        contrasts.write(Path(options.out or claims.VERDICTS))
+        return 0
     chosen = made[options.name]
     out = Path(options.out or DATA / place(chosen, options.name, options.model))
 

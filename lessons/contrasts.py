@@ -7,17 +7,19 @@ and the tuned recipe.
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from helpers import compare
-from helpers.compare import stored
-from helpers.data import DATA
+from helpers.claims import claims
+from helpers.compare import Interval, stored
+from helpers.data import DATA, write_whole
 from lessons import contest, fair_costs, fair_together, fair_uses, misled, stays, updating
 from lessons.contest import LEVELS, RECIPES
-from lessons.verdict import COLUMNS, Verdict, contrast, decide
+from lessons.verdict import COLUMNS, RULE, Verdict, contrast, decide
 
 LARGEST, MIDDLE, FEW, FEWEST = 256, 128, 32, 8  # labelled examples
 
@@ -25,6 +27,18 @@ LARGEST, MIDDLE, FEW, FEWEST = 256, 128, 32, 8  # labelled examples
 def verdicts() -> list[Verdict]:
     """What the rule says of all 28 claims, from the results that are stored so far."""
     return decide(measured(), lacking=lacking())
+
+
+def write(out: Path) -> None:
+    """Store what the rule says of all claims, a row each, with what the claim is held against."""
+    rows = []
+    for rule, verdict in zip(claims().itertuples(), verdicts(), strict=True):
+        number = verdict.number or Interval(*[None] * 3)
+        row = {"claim": rule.id, "verdict": verdict.verdict, "contrast": rule.contrast}
+        row |= {"margin": rule.margin} | number._asdict()
+        rows.append(row | {"when": verdict.when, "needed": verdict.needed, "rule": RULE})
+    table = pd.DataFrame(rows).round({"mean": 4, "low": 4, "high": 4})
+    write_whole(out, table.to_csv(index=False))
 
 
 def measured() -> pd.DataFrame:

@@ -19,14 +19,14 @@ from typing import NamedTuple
 import pandas as pd
 from scipy.stats import norm
 
-from helpers.claims import claims
+from helpers.claims import UNMEASURED, claims
 from helpers.compare import Interval
 from helpers.data import DataError
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 DEPENDS, CONSTRUCTED = "depends", "by construction"
-UNMEASURED = "not measured by the rule yet"
 UNDER = ["level", "readout", "recipe"]
+RULE = "9d9a642"  # its commit; e333e1c corrected it before any result was held against it
 COLUMNS = ["claim", "part", *UNDER, *Interval._fields, "draws"]
 LEVEL = 0.05  # of the family of all measured claims together
 WIDTH = 2 * norm.ppf(0.975)  # of a 95 % interval, in standard errors
@@ -194,9 +194,14 @@ def differ(one: Interval, other: Interval) -> bool:
 
 
 def _under(cells: Sequence[_Cell], every: Sequence[_Cell]) -> str:
-    """Under what, in words; what all cells have in common goes without saying."""
+    """Under what, in words: a level alone where its readouts and recipes all say the same."""
     varied = [i for i in range(len(UNDER)) if len({cell.under[i] for cell in every}) > 1]
-    return " or ".join(dict.fromkeys(" ".join(cell.under[i] for i in varied) for cell in cells))
+    said = []
+    for cell in cells:
+        alike = [[one for one in many if one.under[0] == cell.under[0]] for many in (cells, every)]
+        whole = 0 in varied and len(alike[0]) == len(alike[1])
+        said.append(" ".join(cell.under[i] for i in ([0] if whole else varied)))
+    return " or ".join(dict.fromkeys(said))
 
 
 def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:

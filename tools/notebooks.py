@@ -22,7 +22,7 @@ from tools.programs import ROOT
 
 CELL_SECONDS = 1200
 DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.S)
-VERDICTS, VERDICT_COLUMNS = "verdicts.csv", ("claim", "lesson", "measured", "verdict", "why")
+FINDINGS, FINDING_COLUMNS = "findings.csv", ("claim", "lesson", "measured", "why")
 TIMES, TIME_COLUMNS = "cell_seconds.csv", ("lesson", "cell", "seconds")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -34,7 +34,7 @@ class NotebookError(RuntimeError):
 def execute(file: Path) -> str:
     """Run a notebook from top to bottom and store its outputs; returns a line with time and memory.
 
-    It runs without anybody's predictions; the verdicts that it records are stored too, the seconds
+    It runs without anybody's predictions; the findings that it records are stored too, the seconds
     that each cell took, and what slides and the web edition show (`tools/screen.py`).
     Raises `NotebookError` when a cell fails; the stored notebook is then unchanged.
     """
@@ -47,14 +47,14 @@ def execute(file: Path) -> str:
     with scratch, client.setup_kernel(env=alone):
         _record_for_screen(client, file.stem, Path(scratch.name))
         timed, memory = _run_cells(client, file.stem, Path(scratch.name))
-        verdicts = recorded(Path(scratch.name))
+        findings = recorded(Path(scratch.name))
         results = file.parent.parent / "data" / "results"
         screen.keep(file.stem, Path(scratch.name), results / "screen")
     tidy(notebook)
     _replace(file, nbformat.writes(notebook).encode() + b"\n")
     if picture := picture_of(notebook):
         _replace(results / f"{file.stem}.png", picture)
-    keep_rows(results / VERDICTS, VERDICT_COLUMNS, file.stem, verdicts)
+    keep_rows(results / FINDINGS, FINDING_COLUMNS, file.stem, findings)
     keep_rows(results / TIMES, TIME_COLUMNS, file.stem, timed)
     seconds = sum(row["seconds"] for row in timed)
     return f"{file.name}: {seconds:.0f} s of processor time, peak memory {memory / 1e9:.2f} GB"
@@ -113,9 +113,9 @@ def picture_of(notebook: nbformat.NotebookNode) -> bytes | None:
 
 
 def recorded(records: Path) -> list[dict]:
-    """The verdicts that a notebook recorded in its folder: see `helpers/claims.py`."""
+    """The findings that a notebook recorded in its folder: see `helpers/claims.py`."""
     try:
-        return list(json.loads((records / "verdicts.json").read_text(encoding="utf-8")).values())
+        return list(json.loads((records / "findings.json").read_text(encoding="utf-8")).values())
     except FileNotFoundError:
         return []
 
