@@ -16,7 +16,7 @@ from helpers.compare import Interval, read
 from helpers.data import DATA, DataError, write_whole
 
 CHOICES = ("supported", "depends", "contradicted")  # what one can expect of a claim
-UNMEASURED = "not measured by the rule yet"
+UNMEASURED = "not measured yet"
 MARKS = dict(zip(CHOICES, "✓◐✗", strict=True))
 MARKS |= {"undecided": "?", "by construction": "=", UNMEASURED: "–"}
 VERDICTS, STORED = DATA / "results" / "verdicts.csv", DATA / "results" / "findings.csv"

@@ -36,8 +36,11 @@ def predict_claims(table: pd.DataFrame) -> Panel:
         count.value = f"{done} of {len(table)} claims predicted."
 
     def row(claim) -> w.Widget:
+        said = known.get(claim.id)
         buttons = w.ToggleButtons(
-            options=claims.VERDICTS, value=known.get(claim.id), style={"button_width": "190px"}
+            options=claims.CHOICES,
+            value=said if said in claims.CHOICES else None,  # older records have other words
+            style={"button_width": "190px"},
         )
         buttons.claim = claim.id
         buttons.observe(record, names="value")

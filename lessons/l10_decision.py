@@ -466,7 +466,7 @@ def check_stopping(rule: Callable[[Interval, int], bool] | None) -> None:
 
 # The scoreboard
 
-# What a claim with conditions depends on, as the course reads its lessons' reasons.
+# What a claim turns on, as the course reads its lessons' numbers.
 RUN, MANY, HOLD, SKILL, COUNTS = (
     "how you run it",
     "how many examples there are",
@@ -510,22 +510,16 @@ ALWAYS, MEASURED = "nothing: true by construction", "nothing, as far as measured
 def by_kind(board: pd.DataFrame) -> pd.DataFrame:
     """How many claims have each verdict: those that are true by construction, those measured."""
     kind = board["claim"].map(claims.claims().set_index("id")["kind"])
-    counts = pd.crosstab(kind, board["verdict"]).reindex(
-        columns=list(claims.VERDICTS), fill_value=0
-    )
-    return counts.rename_axis(index=None, columns=None)
+    counts = pd.crosstab(kind, board["verdict"])
+    names = [name for name in claims.MARKS if name in counts]
+    return counts[names].rename_axis(index=None, columns=None)
 
 
 def depends(board: pd.DataFrame) -> pd.Series:
-    """What each claim of the board depends on, in words; "" where that is not known."""
+    """What each claim of the board turns on, in words."""
     built = board["claim"].map(claims.claims().set_index("id")["kind"]) == "by construction"
-    whole, partly, _ = claims.VERDICTS
-    known = [CONDITIONS.get(claim, ("", ""))[0] for claim in board["claim"]]
-    nothing = np.where(built, ALWAYS, MEASURED)
-    return pd.Series(
-        np.select([board["verdict"] == partly, board["verdict"] == whole], [known, nothing], ""),
-        board.index,
-    )
+    known = board["claim"].map(lambda claim: CONDITIONS.get(claim, ("", ""))[0])
+    return known.where(known != "", np.where(built, ALWAYS, MEASURED))
 
 
 class BoardTable:
@@ -544,12 +538,12 @@ class BoardTable:
 
 
 def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable:
-    """The board to read, by what the claims depend on, with a link to each lesson.
+    """The board to read, by what the claims turn on, with a link to each lesson.
 
     `rule` judges the numbers of `contrasts`, and what it says stands beside the verdicts.
     """
     board = board.assign(depends=depends(board))
-    order = [RUN, MANY, HOLD, SKILL, COUNTS, MEASURED, ALWAYS, ""]
+    order = [RUN, MANY, HOLD, SKILL, COUNTS, MEASURED, ALWAYS]
     board = board.sort_values("depends", key=lambda names: names.map(order.index), kind="stable")
     said = {}
     for case in contrasts() if rule else []:
@@ -557,16 +551,16 @@ def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable
         said[case.claim] = "; ".join(filter(None, [said.get(case.claim), told]))
     plain = pd.DataFrame(
         {
-            "depends on": board["depends"],
+            "turns on": board["depends"],
             "claim": board["claim"] + " " + board["text"],
-            "verdict": [f"{claims.MARKS.get(v, '')} {v}" for v in board["verdict"]],
-            "why": [_why(row) for row in board.itertuples()],
+            "by the rule": board["verdict"].map(claims.MARKS) + " " + board["rule"],
+            "the lessons found": [_found(row) for row in board.itertuples()],
             "by your rule": [said.get(claim, "") for claim in board["claim"]],
             "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
         }
     )
     page = plain.map(escape)
-    page["depends on"] = page["depends on"].mask(page["depends on"].duplicated(), "")
+    page["turns on"] = page["turns on"].mask(page["turns on"].duplicated(), "")
     links = [" ".join(map(_link, lessons)) for lessons in board["lessons"]]
     page.insert(5, "lesson", links)
     style = page.style.hide(axis="index").set_uuid("board")
@@ -574,9 +568,9 @@ def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable
     return BoardTable(style, [" | ".join(filter(None, row)) for row in plain.to_numpy()])
 
 
-def _why(row: NamedTuple) -> str:
-    """The condition of a claim that has one, else the reason that its lessons give."""
-    known = row.verdict == claims.VERDICTS[1] and row.claim in CONDITIONS
+def _found(row: NamedTuple) -> str:
+    """What the course reads from its lessons' numbers; what the learner's own runs found."""
+    known = row.whose == "stored" and row.claim in CONDITIONS
     return CONDITIONS[row.claim][1] if known else row.why
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers import claims
 from helpers.data import DATA, DataError, load_rows, write_whole
 
-KEPT = ("predictions", "measured", "built", "answers", "verdicts")
+KEPT = ("predictions", "measured", "built", "answers", "findings")
 PAGE, COMPLETION = "progress.html", "completion.json"
 STYLE = (
     "body{font:11pt sans-serif;max-width:50em;margin:2em auto}td,th{text-align:left;padding:3px}"
@@ -78,15 +78,15 @@ def _parts(kept: dict[str, dict]) -> Iterator[tuple[str, tuple, list[tuple]]]:
     """Of each part its title, the heads of its columns, and its rows."""
     said, was = kept["predictions"], kept["measured"]
     text = dict(claims.claims()[["id", "claim"]].to_numpy())
-    verdicts = list(kept["verdicts"].values())
+    verdicts = dict(claims.verdicts()[["claim", "verdict"]].to_numpy())
     numbers = [(q, said.get(q, "no number"), f"{number:g}") for q, number in was.items()]
     guessed = [
-        (f"{q}: {text[q]}" if q in text else q, guess, _verdict(q, verdicts))
+        (f"{q}: {text[q]}" if q in text else q, guess, verdicts.get(q.partition(":")[0], "–"))
         for q, guess in said.items()
         if q not in was
     ]
     yield "Numbers you committed to", ("question", "you said", "it was"), numbers
-    yield "What you expected", ("question", "you said", "measured"), guessed
+    yield "What you expected", ("question", "you said", "by the rule"), guessed
     built = [(piece, "right" if right else "not yet") for piece, right in kept["built"].items()]
     yield "What you built", ("piece", "check"), built
     right = {row["question"]: _right_option(row) for row in load_rows("quizzes")}
@@ -95,15 +95,10 @@ def _parts(kept: dict[str, dict]) -> Iterator[tuple[str, tuple, list[tuple]]]:
     ]
     yield "What you answered", ("question", "your answer", "check"), answers
     rows = [
-        (f"{v['claim']}: {text.get(v['claim'], '')}", v["verdict"], v["measured"]) for v in verdicts
+        (f"{row['claim']}: {text.get(row['claim'], '')}", row["measured"])
+        for row in kept["findings"].values()
     ]
-    yield "What your own runs measured", ("claim", "verdict", "measured"), rows
-
-
-def _verdict(question: str, verdicts: list[dict]) -> str:
-    """What the learner's runs found on the claim that a question begins with."""
-    claim = question.partition(":")[0]
-    return "; ".join(row["verdict"] for row in verdicts if row["claim"] == claim) or "–"
+    yield "What your own runs measured", ("claim", "measured"), rows
 
 
 def _right_option(row: dict) -> str:

@@ -125,8 +125,8 @@ def decide(
     return [verdicts[claim] for claim in rules.index]
 
 
-def _waits(claim: str, studies: Sequence[str]) -> Verdict:
-    return Verdict(claim, UNMEASURED, None, f"run {' and '.join(studies)}")
+def _waits(claim: str, names: Sequence[str]) -> Verdict:
+    return Verdict(claim, UNMEASURED, None, f"it waits for {' and '.join(names)}")
 
 
 def _single(claim: str, kind: str, needs: str, rows: pd.DataFrame) -> Verdict:
@@ -220,8 +220,7 @@ def _joint(claim: str, of: Sequence[Verdict]) -> Verdict:
     """A claim that sums up others: what all of them say or, where they differ, which say it."""
     outcomes = {verdict.verdict for verdict in of}
     if UNMEASURED in outcomes:
-        runs = dict.fromkeys(v.when for v in of if v.verdict == UNMEASURED)
-        return Verdict(claim, UNMEASURED, None, "; ".join(runs))
+        return _waits(claim, [v.claim for v in of if v.verdict == UNMEASURED])
     yes, no = ([v.claim for v in of if v.verdict == o] for o in (SUPPORTED, CONTRADICTED))
     if len(outcomes) == 1:
         return Verdict(claim, outcomes.pop(), None)

@@ -1,4 +1,4 @@
-"""The scoreboard: every claim once, the learner's own verdicts first, against the predictions."""
+"""The board: every claim once, what the rule says of it and what was found, and predictions."""
 
 import re
 
@@ -7,8 +7,9 @@ import pytest
 
 from helpers import claims
 from helpers.compare import read
-from helpers.data import DATA
-from lessons import l10_decision
+from helpers.data import DATA, DataError
+from lessons import contrasts, l10_decision
+from lessons.verdict import RULE
 
 LESSON = "notebooks/{}.ipynb"
 
@@ -19,24 +20,29 @@ def learner(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def stored(monkeypatch, tmp_path):
-    """Keep a few verdicts as stored: (claim, lesson, verdict)."""
+def found(monkeypatch, tmp_path):
+    """Keep some findings as stored: (claim, lesson)."""
 
-    def keep(*verdicts):
-        rows = [
-            {
-                "claim": c,
-                "lesson": lesson,
-                "measured": f"{c} in {lesson}",
-                "verdict": v,
-                "why": "So.",
-            }
-            for c, lesson, v in verdicts
-        ]
-        pd.DataFrame(rows, columns=claims.COLUMNS).to_csv(tmp_path / "v.csv", index=False)
-        monkeypatch.setattr(claims, "STORED", tmp_path / "v.csv")
+    def keep(*pairs):
+        rows = [(c, lesson, f"{c} in {lesson}", "So.") for c, lesson in pairs]
+        pd.DataFrame(rows, columns=claims.COLUMNS).to_csv(tmp_path / "f.csv", index=False)
+        monkeypatch.setattr(claims, "STORED", tmp_path / "f.csv")
 
     return keep
+
+
+@pytest.fixture
+def decided(monkeypatch, tmp_path):
+    """Let the rule have said these of some claims, and of all others that they are undecided."""
+
+    def say(**verdicts):
+        table = claims.verdicts().assign(verdict="undecided", when="", needed=0)
+        for claim, verdict in verdicts.items():
+            table.loc[table["claim"] == claim, "verdict"] = verdict
+        table.to_csv(tmp_path / "v.csv", index=False)
+        monkeypatch.setattr(claims, "VERDICTS", tmp_path / "v.csv")
+
+    return say
 
 
 def row(claim):
@@ -46,16 +52,22 @@ def row(claim):
 def test_all_28_claims_have_a_verdict_a_number_and_a_lesson(learner):
     board = claims.board()
     assert list(board["claim"]) == list(claims.claims()["id"]) and len(board) == 28
-    assert list(board["claim"][board["verdict"] == ""]) == []
-    assert set(board["verdict"]) <= set(claims.VERDICTS)
-    for column in ("text", "measured", "why", "lessons"):
+    assert set(board["verdict"]) <= set(claims.MARKS)
+    for column in ("text", "rule", "measured", "why", "lessons"):
         assert (board[column].map(len) > 0).all(), column
     numberless = board["measured"].str.fullmatch(r"\D*") & ~board["claim"].isin(["I1", "I4"])
     assert list(board["claim"][numberless]) == []  # those two are about equal checksums
     assert set(board["whose"]) == {"stored"} and set(board["predicted"]) == {""}
 
 
-def test_the_stored_verdicts_are_one_for_each_claim_and_lesson():
+def test_the_stored_verdicts_are_what_the_rule_says_of_the_stored_results(tmp_path):
+    contrasts.write(tmp_path / "verdicts.csv")
+    again = (tmp_path / "verdicts.csv").read_text(encoding="utf-8")
+    assert again == claims.VERDICTS.read_text(encoding="utf-8"), "run `python -m lessons verdicts`"
+    assert set(claims.verdicts()["rule"]) == {RULE}
+
+
+def test_the_stored_findings_are_one_for_each_claim_and_lesson():
     found = read(claims.STORED)
     assert list(found.columns) == claims.COLUMNS
     assert not found.duplicated(["claim", "lesson"]).any()
@@ -66,49 +78,70 @@ def test_the_stored_verdicts_are_one_for_each_claim_and_lesson():
         assert set(named.split()) == set(rows["claim"]), lesson
 
 
-def test_lessons_that_agree_and_lessons_that_do_not(learner, stored):
-    holds, partly, no = claims.VERDICTS
-    first, second = "01_a", "05_b"
-    stored(("I3", first, holds), ("I3", second, holds), ("F3", first, holds), ("F3", second, no))
-    assert row("I3").verdict == holds and row("F3").verdict == partly
-    assert row("F3").lessons == (first, second)
-    assert (
-        row("F3").measured == "[1] F3 in 01_a. [5] F3 in 05_b."
-        and row("F3").why == "[1] So. [5] So."
+def test_a_verdict_in_words():
+    table = claims.verdicts().iloc[0]
+    number = {"verdict": "depends", "mean": 0.5, "low": 0.25, "high": 0.75, "needed": 0}
+    said = claims.sentence(pd.Series({**table, **number, "when": "true when a, not when b"}))
+    assert said == "depends, 0.50 (0.25 to 0.75); true when a, not when b."
+    number = {"verdict": "undecided", "mean": 900, "low": 1, "high": 2400, "needed": 2000}
+    said = claims.sentence(pd.Series({**table, **number, "when": ""}))
+    assert said == "undecided, 900 (1 to 2,400); about 2,000 draws would decide."
+    waits = {"verdict": claims.UNMEASURED, "mean": float("nan"), "when": "it waits for x"}
+    assert claims.sentence(pd.Series({**table, **waits, "needed": 0})) == (
+        "not measured yet; it waits for x."
     )
-    assert row("K1").verdict == "" and row("K1").lessons == ()
 
 
-def test_the_learners_own_verdict_takes_the_stored_ones_place(learner, stored):
-    holds, partly, no = claims.VERDICTS
-    stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", holds))
-    claims.record_verdict("I4", "01_a", "mine: 3", no, "Mine.")
-    assert row("I4")[["verdict", "measured", "whose"]].tolist() == [no, "mine: 3", "you"]
-    claims.record_verdict("I3", "05_b", "mine: 4", partly, "Mine.")
-    assert row("I3").verdict == partly and row("I3").whose == "both"
+def test_a_lesson_keeps_and_prints_what_it_found_and_what_the_rule_says(learner, decided, capsys):
+    decided(F3="supported")
+    claims.tell("02_a", {"F3": ("4 of 4", "In a file.")})
+    claims.tell("02_a", {"F3": ("3 of 4", "In a file.")})
+    (kept,) = claims.findings("02_a").to_dict("records")
+    assert kept == {"claim": "F3", "lesson": "02_a", "measured": "3 of 4", "why": "In a file."}
+    assert claims.findings("05_b").empty
+    said = capsys.readouterr().out
+    assert "F3. The new behaviour" in said and "Here: 3 of 4. In a file." in said
+    assert "By the rule: supported" in said
+    with pytest.raises(DataError, match="no claim 'F9'"):
+        claims.tell("02_a", {"F9": ("", "")})
+
+
+def test_what_several_lessons_found_stands_together(learner, found):
+    found(("F3", "01_a"), ("F3", "05_b"))
+    assert row("F3").lessons == ("01_a", "05_b")
+    assert row("F3").measured == "[1] F3 in 01_a. [5] F3 in 05_b."
+    assert row("F3").why == "[1] So. [5] So."
+    assert row("K1").measured == "" and row("K1").lessons == ()
+
+
+def test_the_learners_own_finding_takes_the_stored_ones_place(learner, found):
+    found(("I3", "01_a"), ("I3", "05_b"), ("I4", "01_a"))
+    claims.tell("01_a", {"I4": ("mine: 3", "Mine.")})
+    assert row("I4")[["measured", "whose"]].tolist() == ["mine: 3", "you"]
+    claims.tell("05_b", {"I3": ("mine: 4", "Mine.")})
+    assert row("I3").whose == "both"
     assert row("I3").measured == "[1] I3 in 01_a. [5] mine: 4."
-    claims.record_verdict("F1", "02_c", "mine: 5", holds, "Mine.")
-    assert row("F1").whose == "you"
 
 
-def test_predictions_are_compared_with_the_verdicts(learner, stored):
-    holds, partly, _ = claims.VERDICTS
-    stored(("I3", "01_a", holds), ("I4", "01_a", partly))
-    claims.record_prediction("I3", holds)
-    claims.record_prediction("I4", holds)
+def test_predictions_are_compared_with_the_verdicts(learner, decided):
+    yes, depends, _ = claims.CHOICES
+    decided(I3=yes, I4=depends)
+    claims.record_prediction("I3", yes)
+    claims.record_prediction("I4", yes)
     claims.record_prediction("some other question", "I4")
-    assert row("I3").predicted == holds and row("I3").hit
-    assert row("I4").predicted == holds and not row("I4").hit
+    assert row("I3").predicted == yes and row("I3").hit
+    assert row("I4").predicted == yes and not row("I4").hit
     assert not row("K1").hit and row("K1").predicted == ""
 
 
-def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, stored):
-    holds, _, no = claims.VERDICTS
-    stored(("I3", "01_a", holds), ("I3", "05_b", holds), ("I4", "01_a", no))
-    claims.record_verdict("F1", "02_c", "1", holds, "a <b> & c: x < y")
-    claims.record_prediction("I4", holds)
+def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, found, decided):
+    yes, _, no = claims.CHOICES
+    found(("I3", "01_a"), ("I3", "05_b"), ("I4", "01_a"))
+    decided(I3=yes, I4=no)
+    claims.tell("02_c", {"F1": ("1", "a <b> & c: x < y")})
+    claims.record_prediction("I4", yes)
     page = l10_decision.board_table(claims.board()).to_html()
     assert '<a href="01_a.ipynb">1</a> <a href="05_b.ipynb">5</a>' in page
     assert "a &lt;b&gt; &amp; c: x &lt; y" in page
-    assert f"✓ {holds}" in page and f"✗ {no}" in page and f"{holds}: wrong" in page
+    assert f"✓ {yes}" in page and f"✗ {no}" in page and f"{yes}: wrong" in page
     assert l10_decision.board_table(claims.board()).to_html() == page

@@ -720,21 +720,21 @@ def test_executed_notebook_stores_outputs_and_nothing_of_the_machine(tmp_path):
 RECORD = """
 import json, os, pathlib
 folder = pathlib.Path(os.environ["COURSE_RECORDS"])
-rows = [{{"claim": c, "lesson": "{lesson}", "measured": m, "verdict": "holds", "why": "1, 2"}}
+rows = [{{"claim": c, "lesson": "{lesson}", "measured": m, "why": "1, 2"}}
         for c, m in {found}]
-(folder / "verdicts.json").write_text(json.dumps({{r["claim"]: r for r in rows}}))
+(folder / "findings.json").write_text(json.dumps({{r["claim"]: r for r in rows}}))
 print(sorted(p.name for p in folder.iterdir()))
 """
 
 
-def test_executed_lessons_leave_their_verdicts_in_one_table_and_a_failing_one_leaves_nothing(
+def test_executed_lessons_leave_their_findings_in_one_table_and_a_failing_one_leaves_nothing(
     tmp_path, monkeypatch
 ):
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "predictions.json").write_text("{}")
     monkeypatch.setenv("COURSE_RECORDS", str(mine))
-    table = tmp_path / "data" / "results" / "verdicts.csv"
+    table = tmp_path / "data" / "results" / "findings.csv"
 
     def execute(lesson, found):
         path = tmp_path / "notebooks" / f"{lesson}.ipynb"
@@ -748,10 +748,10 @@ def test_executed_lessons_leave_their_verdicts_in_one_table_and_a_failing_one_le
     execute(one, [("F1", "4"), ("D1", "0")])
     execute(two, [("F1", "3")])
     assert execute(one, [("F1", "5"), ("C1", "é")]) == [  # in place of its old ones
-        "claim,lesson,measured,verdict,why",
-        f'C1,{one},é,holds,"1, 2"',
-        f'F1,{one},5,holds,"1, 2"',
-        f'F1,{two},3,holds,"1, 2"',
+        "claim,lesson,measured,why",
+        f'C1,{one},é,"1, 2"',
+        f'F1,{one},5,"1, 2"',
+        f'F1,{two},3,"1, 2"',
     ]
     assert [path.name for path in mine.iterdir()] == ["predictions.json"]
     failing = tmp_path / "notebooks" / f"{two}.ipynb"

@@ -60,11 +60,11 @@ def test_hasty_looks_cry_wolf():
     assert patient == 200
 
 
-def test_every_claim_with_conditions_has_one_and_no_other_claim(learner):
-    board = claims.board()
-    partly = board["claim"][board["verdict"] == claims.VERDICTS[1]]
-    assert set(partly) == set(l10_decision.CONDITIONS)
-    assert (l10_decision.depends(board) != "").all()
+def test_what_a_claim_turns_on_and_how_many_have_each_verdict(learner):
+    board = claims.board().set_index("claim", drop=False)
+    turns = l10_decision.depends(board)
+    assert turns["F2"] == l10_decision.MEASURED and turns["I1"] == l10_decision.ALWAYS
+    assert turns["K2"] == l10_decision.SKILL and (turns != "").all()
     counts = l10_decision.by_kind(board)
     assert counts.to_numpy().sum() == 28 and counts.loc["by construction"].sum() == 7
 
@@ -76,13 +76,13 @@ def test_the_board_shows_what_the_learners_rule_says_and_reads_without_a_page(le
     assert "supported (messages); contradicted (past tenses)" in line
     assert line.startswith("whether the model has the skill | ")
     assert "contradicted (past tenses)" in table.to_html() and "<style" in table._repr_html_()
-    assert "supported" not in repr(l10_decision.board_table(board))
+    assert "contradicted (past tenses)" not in repr(l10_decision.board_table(board))
 
 
-def test_a_claim_that_the_learner_found_otherwise_keeps_its_own_reason(learner):
-    claims.record_verdict("K3", "04_speed_and_cost", "mine", claims.VERDICTS[2], "Not here.")
+def test_what_the_learner_found_stands_in_the_place_of_the_courses_reading(learner):
+    claims.tell("04_speed_and_cost", {"K3": ("mine", "Not here.")})
     (line,) = [x for x in l10_decision.board_table(claims.board()).lines if "K3 " in x]
-    assert line.startswith("K3 ") and "Not here." in line
+    assert "Not here." in line and l10_decision.CONDITIONS["K3"][1] not in line
 
 
 def test_the_longer_comparison_is_of_our_file():
@@ -112,16 +112,16 @@ def test_the_page_shows_what_was_predicted_built_and_answered(learner, capsys):
     claims.record_prediction("How many <b>?", "12")
     claims.keep("measured.json", "How many <b>?", 26.0)
     claims.record_prediction("F2: does it learn?", "topics & more")
-    claims.record_verdict("F2", "02_fine_tuning", "+0.3", claims.VERDICTS[0], "why")
+    claims.tell("02_fine_tuning", {"F2": ("+0.3", "why")})
     checks.built(l10_decision.VERDICT, lambda *case: l10_decision.verdict(*case))
     checks.built(l10_decision.CHOICE, lambda *case: None)
     row = quiz.questions(3)[0]
     quiz.show(3).children[1].value = row["options"][0]["text"]
     counts = progress.write()
-    assert counts == {"predictions": 2, "built": 2, "answers": 1, "verdicts": 1}
+    assert counts == {"predictions": 2, "built": 2, "answers": 1, "findings": 1}
     page = (learner / progress.PAGE).read_text(encoding="utf-8")
     assert "<td>How many &lt;b&gt;?</td><td>12</td><td>26</td>" in page
-    assert f"<td>topics &amp; more</td><td>{claims.VERDICTS[0]}</td>" in page
+    assert f"<td>topics &amp; more</td><td>{claims.board()['verdict'][1]}</td>" in page
     assert page.count("<td>not yet</td>") + page.count("<td>right</td>") == 3
     assert "does not prove who" in page
     assert "COURSE_RECORDS" in capsys.readouterr().out

@@ -186,7 +186,7 @@ def test_a_claim_that_waits_for_a_study_counts_in_holms_correction_and_is_not_de
     table = table[~table["claim"].isin(waiting)]
     found = {v.claim: v for v in decide(table, lacking=waiting)}
     assert found["F7"].verdict == verdict.UNMEASURED
-    assert found["F7"].when == "run some_study and another" and found["F7"].number is None
+    assert found["F7"].when == "it waits for some_study and another" and found["F7"].number is None
     assert found["F2"].verdict == UNDECIDED and "Holm" in found["F2"].when
     only = {v.claim: v for v in decide(everything(barely), lacking={"F1": ["some_study"]})}
     assert only["F2"].verdict == SUPPORTED  # what is so by construction is none of the family
