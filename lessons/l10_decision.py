@@ -480,7 +480,6 @@ CONDITIONS = {
     "F8": (RUN, "One fact is changed easily; many steps of new facts cost some English."),
     "K3": (RUN, "Teaching is slow, but a prompt that is read anew is slower at each query."),
     "K4": (RUN, "Training pays off early if the prompt is read anew, late if its cache is kept."),
-    "K5": (RUN, "It is permanent until the adapter is taken off or trained again."),
     "U2": (RUN, "A new style is ready sooner in a prompt; a known one's adapter goes on at once."),
     "F7": (MANY, "Not for messages, where eight help; past tenses still gain beyond 32."),
     "I7": (MANY, "Not all messages fit, but all that fit were not surely better than a few."),
@@ -494,7 +493,7 @@ CONDITIONS = {
     ),
     "C2": (HOLD, "Training had to teach how to adapt, too, and a prompt taught facts as well."),
     "I8": (HOLD, "A missing break between examples surely misleads; mixed case not surely."),
-    "I2": (SKILL, "Clear for word forms; with capitals it goes less far."),
+    "I2": (SKILL, "Clear for word forms and kinds; with capitals it goes less far."),
     "I5": (SKILL, "Quick; but on messages not surely better than asking without examples."),
     "K2": (
         SKILL,
@@ -502,6 +501,10 @@ CONDITIONS = {
     ),
     "F4": (COUNTS, "Surely ahead of the calibrated prompt, and surely below 0.8."),
     "I6": (COUNTS, "A trial costs a moment; it shows the tone, not the facts."),
+    "K5": (
+        COUNTS,
+        "Forwards it stays as long as its adapter; from the other end it never was there.",
+    ),
     "U1": (COUNTS, "With few pairs neither is surely ahead in tone; the next step seldom fits."),
 }
 ALWAYS, MEASURED = "nothing: true by construction", "nothing, as far as measured"

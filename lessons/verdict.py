@@ -201,7 +201,7 @@ def _under(cells: Sequence[_Cell], every: Sequence[_Cell]) -> str:
         alike = [[one for one in many if one.under[0] == cell.under[0]] for many in (cells, every)]
         whole = 0 in varied and len(alike[0]) == len(alike[1])
         said.append(" ".join(cell.under[i] for i in ([0] if whole else varied)))
-    return " or ".join(dict.fromkeys(said))
+    return " or ".join(dict.fromkeys(said)).replace("_", " ")
 
 
 def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
