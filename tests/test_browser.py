@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import nbformat
@@ -176,6 +178,26 @@ def test_lesson_in_the_browser(lesson, path, page, address, capsys):
     assert errors(page) == []
     with capsys.disabled():
         print("\nscreenshots:", *pictures)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's open sockets")
+def test_nothing_listens_beyond_this_machine(address):
+    """JupyterLab, and a kernel that it starts, take calls from this machine alone, with a token."""
+    base, token = address.split("/lab?")
+    kernels = f"{base}/api/kernels"
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(kernels, method="POST"))
+    with urllib.request.urlopen(urllib.request.Request(f"{kernels}?{token}", method="POST")):
+        time.sleep(speed.limit(3))  # for the kernel to open its own
+    port = int(base.rsplit(":", 1)[1])
+    [server] = {c.pid for c in psutil.net_connections() if c.status == "LISTEN" and at(c) == port}
+    family = [psutil.Process(server), *psutil.Process(server).children(recursive=True)]
+    open_ = [c for process in family for c in process.net_connections() if c.status == "LISTEN"]
+    assert len(open_) > 1 and {c.laddr.ip for c in open_} <= {"127.0.0.1", "::1"}
+
+
+def at(connection):
+    return connection.laddr.port
 
 
 def open_lesson(page, address, name):

@@ -1,6 +1,8 @@
 """The board: every claim once, what the rule says of it and what was found, and predictions."""
 
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -104,6 +106,23 @@ def test_a_lesson_keeps_and_prints_what_it_found_and_what_the_rule_says(learner,
     assert "By the rule: supported" in said
     with pytest.raises(DataError, match="no claim 'F9'"):
         claims.tell("02_a", {"F9": ("", "")})
+
+
+def test_a_kernel_that_is_killed_costs_no_record(learner):
+    """Killed while it records without a pause, then read by a new program."""
+    program = (
+        "from helpers import claims\n"
+        "for i in range(10**6):\n"
+        "    claims.record_prediction(f'q{i % 9}', 'x' * 1000)\n"
+        "    print(i, flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=DATA.parent, stdout=subprocess.PIPE, text=True
+    ) as process:
+        for _ in range(50):
+            process.stdout.readline()
+        process.kill()
+    assert claims.predictions() == {f"q{i}": "x" * 1000 for i in range(9)}
 
 
 def test_what_several_lessons_found_stands_together(learner, found):

@@ -178,6 +178,16 @@ def test_a_local_folder_loads_with_its_exact_weights(local_model, make_tiny):
     assert loaded.tokenizer("cold").input_ids == make_tiny("llama").tokenizer("cold").input_ids
 
 
+def test_a_model_in_use_outlives_its_files(local_model):
+    loaded = model.load(str(local_model))
+    before = model.checksum(loaded.model)
+    shutil.rmtree(local_model)
+    assert model.checksum(loaded.model) == before
+    assert loaded.tokenizer("cold").input_ids
+    with pytest.raises(ModelError):
+        model.load(str(local_model))
+
+
 def test_the_variable_names_a_model_and_an_argument_goes_before_it(local_model, monkeypatch):
     monkeypatch.setenv("MODEL", str(local_model))
     assert model.load().name == str(local_model)
