@@ -32,8 +32,11 @@ class Panel(w.VBox):
 
 def predict(question: str, options: Sequence[str]) -> Panel:
     """Ask for a guess before the measurement and record it as soon as it is chosen."""
+    said = claims.predictions().get(question)
     choice = w.RadioButtons(
-        options=options, value=claims.predictions().get(question), layout={"width": "auto"}
+        options=options,
+        value=said if said in options else None,  # an older record may have other words
+        layout={"width": "auto"},
     )
     note = w.Label()
 

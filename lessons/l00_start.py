@@ -33,7 +33,11 @@ def predict_claims(table: pd.DataFrame) -> Panel:
 
     def tell():
         done = len(set(claims.predictions()) & set(table["id"]))
-        count.value = f"{done} of {len(table)} claims predicted."
+        built, answered = sum(claims.kept("built.json").values()), len(claims.kept("answers.json"))
+        count.value = (
+            f"So far: {done} of {len(table)} claims predicted, pieces built: {built}, "
+            f"questions answered: {answered}."
+        )
 
     def row(claim) -> w.Widget:
         said = known.get(claim.id)

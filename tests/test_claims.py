@@ -7,10 +7,10 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import claims
+from helpers import claims, widgets
 from helpers.compare import read
 from helpers.data import DATA, DataError
-from lessons import contrasts, l10_decision
+from lessons import contrasts, l00_start, l10_decision
 from lessons.verdict import RULE
 
 LESSON = "notebooks/{}.ipynb"
@@ -164,3 +164,21 @@ def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, found, dec
     assert "a &lt;b&gt; &amp; c: x &lt; y" in page
     assert f"✓ {yes}" in page and f"✗ {no}" in page and f"{yes}: wrong" in page
     assert l10_decision.board_table(claims.board()).to_html() == page
+
+
+def test_buttons_take_what_was_said_before_and_forget_words_that_are_no_more(learner):
+    claims.record_prediction("I2", "depends")
+    claims.record_prediction("I3", "holds with conditions")  # of the first edition
+    claims.keep("built.json", "lens: read", True)
+    claims.keep("built.json", "carry: put in", False)
+    accordion, count = l00_start.predict_claims(claims.claims()).children
+    buttons = {row.children[1].claim: row.children[1] for box in accordion.children
+               for row in box.children}  # fmt: skip
+    assert buttons["I2"].value == "depends" and buttons["I3"].value is None
+    buttons["I4"].value = "supported"
+    assert claims.predictions()["I4"] == "supported"
+    assert count.value == (
+        "So far: 3 of 28 claims predicted, pieces built: 1, questions answered: 0."
+    )
+    assert widgets.predict("I3", claims.CHOICES).children[1].value is None
+    assert widgets.predict("I2", claims.CHOICES).children[1].value == "depends"
