@@ -240,7 +240,7 @@ def test_the_stored_costs_give_the_stored_findings():
 
 
 def test_findings_are_those_of_the_rows(monkeypatch):
-    """Ten times the prompt's seconds in everything, but for queries read anew, which take 3 s."""
+    """Training takes ten times the reading; a query half a second, and 3 s read anew."""
     monkeypatch.setattr(costs, "stored", lambda name: None)
     monkeypatch.setattr(costs, "difference", lambda *_, **__: interval(np.array([0.25, 0.25])))
     made = pd.DataFrame(
