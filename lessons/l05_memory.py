@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from helpers import adapters, checks, claims, compare, finetune, plots
+from helpers import adapters, checks, compare, finetune, plots
 from helpers import model as models
 from helpers.compare import Interval, interval, scored, values, where
 from helpers.cost import Clock
@@ -640,48 +640,43 @@ def lookup_explorer(lines: Sequence[str], scores_of: Callable, start: str) -> Pa
     return explorer(show, sentence, question=start)
 
 
-# Verdicts
+# What the lesson found
 
 LESSON = "05_memory_and_updates"
 KEPT = "forward, new process minus old"
-FILE = "It stays in a file, as taught: forward."
-TEXT = "The text of the prompt can be kept."
-ADDED = "LoRA adds parameters and leaves the base's."
 
 
-def record(unchanged: bool) -> None:
-    """Decide the lesson's verdicts from its stored results, record and print them.
+def findings(unchanged: bool) -> dict[str, tuple[str, str]]:
+    """For each claim of the lesson what was measured, and what else is to know.
 
-    `unchanged` says whether the live model still has all bits of its weights.
+    All comes from the stored results but `unchanged`: whether the live model still has all bits of
+    its weights.
     """
     told, updates, lost = map(compare.stored, ("facts", "updates", "forgetting"))
     kept = _gap(told, "weights" + LATER, "weights", "forward")
     used = _gap(told, "weights", "untaught", "reversed")
     had = _gap(told, "prompt" + LATER, "prompt", "forward")
-    left = _gap(told, "prompt" + LATER, "untaught", "forward")
     needed = interval(where(updates, way=ALONE, measure="written")["examples"])
     harm = _difference(updates, ALONE, "weights, before", "others")
     toll = interval(forgotten(lost, "neutral", LORA.rank, 8))
-    holds, partly, no = claims.VERDICTS
-    written = {w: values(updates, way=w, measure="written") for w in (ALONE, SWAPPED)}
-    stays, gone = kept.low >= -0.05, had.high < 0 and abs(left.mean) <= 0.05
-    easy = written[ALONE].min() == 1 and needed.high <= 32 and harm.low >= -0.05
-    removed = written[SWAPPED].mean() >= 0.9
-    price = f"One change is easy; eight steps of new facts cost {toll:+.2f} nats of English."
     both = f"{KEPT}: weights {kept:+.2f}, prompt {had:+.2f}"
     others = f"other policies chosen right, after minus before: {harm:+.2f}"
-    f3 = holds if stays and used.low > 0 else partly if stays else no
-    f8 = holds if not easy else partly if toll.low > 0.1 else no
-    k5 = partly if stays and removed else holds if stays else no
-    for claim, verdict, measured, why in (
-        ("F3", f3, f"{both}; reversed, weights minus untaught: {used:+.2f}", FILE),
-        ("F8", f8, f"examples until a change is written: {needed:.1f}; {others}", price),
-        ("I3", holds if gone else partly, f"{KEPT}: prompt {had:+.2f}", TEXT),
-        ("K1", holds if stays and gone else no, f"base unchanged: {unchanged}; {both}", ADDED),
-        ("K5", k5, both, "Permanent until the adapter is retrained or taken off."),
-    ):
-        claims.record_verdict(claim, LESSON, measured, verdict, why)
-        print(f"{claim} {verdict}: {measured}. {why}")
+    return {
+        "F3": (
+            f"{both}; reversed, weights minus untaught: {used:+.2f}",
+            "It stays in a file, as taught: forward.",
+        ),
+        "F8": (
+            f"examples until a change is written: {needed:.1f}; {others}",
+            f"One change is easy; eight steps of new facts cost {toll:+.2f} nats of English.",
+        ),
+        "I3": (f"{KEPT}: prompt {had:+.2f}", "The text of the prompt can be kept."),
+        "K1": (
+            f"base unchanged: {unchanged}; {both}",
+            "LoRA adds parameters and leaves the base's.",
+        ),
+        "K5": (both, "Permanent until the adapter is retrained or taken off."),
+    }
 
 
 def _gap(results: pd.DataFrame, first: str, second: str, asked: str) -> Interval:

@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 
-from helpers import checks, claims, plots
+from helpers import checks, plots
 from helpers.compare import Interval, interval, right, scored, stored, where
 from helpers.cost import Clock
 from helpers.curves import NEIGHBOURS, outcomes, settings
@@ -556,7 +556,7 @@ def at_7b() -> pd.DataFrame:
     )
 
 
-# Verdicts
+# What the lesson found
 
 LESSON = "06_when_prompts_mislead"
 
@@ -576,29 +576,18 @@ def of_length(rows: pd.DataFrame) -> dict[str, float | Interval]:
     }
 
 
-def record(drop: pd.DataFrame) -> None:
-    """Record and print what I7 and I8 come to, from the stored lengths and the plain faults."""
-    holds, partly, no = claims.VERDICTS
+def findings(drop: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """What was found about I7 and I8, from the stored lengths and the plain faults."""
     fits, of, gain, spare = of_length(stored("length")).values()
-    sure = drop.index[drop.to < 0]
-    mild = ", ".join(drop.index[drop.to >= 0])
-    worst = drop.change.idxmin()
-    hurts = gain.low > 0 and spare.low < -0.05
-    first = no if fits >= of else holds if hurts else partly
-    second = holds if len(sure) == len(drop) else partly if len(sure) else no
+    mild, worst = ", ".join(drop.index[drop.to >= 0]), drop.change.idxmin()
     lost = Interval(*drop.loc[worst, CHANGE])
-    lines = [
-        (
-            "I7",
+    return {
+        "I7": (
             f"{fits} of {of} messages fit; all that fit minus 16, both calibrated: {gain:+.2f}",
-            first,
             f"The nearest 8, plain, minus all that fit, calibrated: {spare:+.2f}.",
         ),
-        ("I8", f"{worst}: {lost:+.2f}", second, f"Not surely harmful: {mild}."),
-    ]
-    for claim, measured, verdict, why in lines:
-        claims.record_verdict(claim, LESSON, measured, verdict, why)
-        print(f"{claim} {verdict}: {measured}. {why}")
+        "I8": (f"{worst}: {lost:+.2f}", f"Not surely harmful: {mild or 'none'}."),
+    }
 
 
 # Exercises

@@ -233,17 +233,35 @@ def test_a_figure_shows_where_training_pays_and_says_when_it_never_does(monkeypa
     assert "never (read anew)" in never and list(none[""]) == ["187 queries"]
 
 
-def test_the_stored_costs_give_the_stored_verdicts():
+def test_the_stored_costs_give_the_stored_findings():
     known = read(STORED).query("lesson == @costs.LESSON").set_index("claim")
-    found = costs.verdicts(stored("costs"))
-    assert set(found) == set(known.index)
-    for claim, (measured, verdict, why) in found.items():
-        assert tuple(known.loc[claim, ["measured", "verdict", "why"]]) == (measured, verdict, why)
+    found = costs.findings(stored("costs"))
+    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
 
 
-def test_every_part_of_a_verdict_counts():
-    graded = [costs._graded(parts) for parts in ([True, True], [True, False], [False, False])]
-    assert graded == [costs.HOLDS, costs.PARTLY, costs.FAILS]
+def test_findings_are_those_of_the_rows(monkeypatch):
+    """Training takes ten times the reading; a query half a second, and 3 s read anew."""
+    monkeypatch.setattr(costs, "stored", lambda name: None)
+    monkeypatch.setattr(costs, "difference", lambda *_, **__: interval(np.array([0.25, 0.25])))
+    made = pd.DataFrame(
+        line
+        for draw in (0, 1)
+        for way, once, each in (
+            ("prompt, kept", 1, 0.5),
+            ("weights", 10, 0.5),
+            ("prompt, read anew", 0, 3),
+            ("zero-shot", 0, 0.25),
+        )
+        for line in rows(way, once, [each, each], "01", draw)
+    )
+    found = costs.findings(made)
+    assert (
+        found["F6"][0].startswith("10 (10 to 10) times") and "; 10 (10 to 10) s" in found["F6"][0]
+    )
+    assert found["I5"] == ("first right after 2.0 (2.0 to 2.0) s", found["I5"][1])
+    assert found["K3"][0].startswith("first right answer 9 (9 to 9) s later")
+    assert "read anew takes 2.5 (2.5 to 2.5) s more" in found["K3"][1]
+    assert "from query 4 (4 to 4) (prompt read anew) or 36 (36 to 36) (kept)" in found["K4"][0]
 
 
 def test_totals_grow_with_the_queries():

@@ -6,7 +6,9 @@ import pytest
 from test_curves import BEASTS, CLOSED, LABELS
 from test_study import refused
 
-from helpers.compare import bits
+from helpers import compare
+from helpers.claims import STORED
+from helpers.compare import bits, read
 from helpers.curves import Outcome
 from helpers.data import Example, load_task, texts
 from helpers.prompts import count_tokens, plain
@@ -321,7 +323,7 @@ def test_a_text_is_embedded_as_the_mean_of_its_tokens(tiny):
     np.testing.assert_allclose(rows, [table[places].mean(0) for places in tokens], rtol=1e-5)
 
 
-# Verdicts
+# What the lesson found
 
 
 def lengths(full, sixteen, near, pool):
@@ -340,22 +342,21 @@ def lengths(full, sixteen, near, pool):
     return table.assign(tokens=100, cpu=2.0)
 
 
-@pytest.mark.parametrize(
-    ("stored", "lost", "outcomes"),
-    [
-        (lengths(0.9, 0.2, 0.2, 183), (-0.5, -0.3), ("holds", "holds")),
-        (lengths(0.9, 0.2, 0.9, 183), (-0.5, 0.0), ("holds with",) * 2),
-        (lengths(0.2, 0.9, 0.2, 183), (0.0, 0.1), ("holds with", "does not")),
-        (lengths(0.9, 0.2, 0.2, 320), (0.0, 0.1), ("does not",) * 2),
-    ],
-)
-def test_verdicts_follow_the_rows(stored, lost, outcomes, monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
-    monkeypatch.setattr(misleading, "stored", lambda name: stored)
-    rows = [(low, low - 0.1, low + 0.01) for low in lost]
-    misleading.record(pd.DataFrame(rows, ["one", "two"], misleading.CHANGE))
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"I7 {outcomes[0]}") and second.startswith(f"I8 {outcomes[1]}")
+def test_the_stored_results_give_the_stored_findings(drawn_figures):
+    known = read(STORED).query("lesson == @misleading.LESSON").set_index("claim")
+    found = misleading.findings(misleading.show_faults(compare.stored("faults"))["plain"])
+    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
+
+
+def test_findings_name_the_worst_fault_and_those_not_surely_harmful(monkeypatch):
+    monkeypatch.setattr(misleading, "stored", lambda name: lengths(0.9, 0.2, 0.5, 183))
+    for ends, mild in (((-0.4, 0.01), "two"), ((-0.4, -0.01), "none")):
+        drop = pd.DataFrame({"change": (-0.5, -0.1), "from": (-0.6, -0.2), "to": ends})
+        found = misleading.findings(drop.set_axis(["one", "two"]))
+        assert found["I8"] == ("one: -0.50 (-0.60 to -0.40)", f"Not surely harmful: {mild}.")
+    measured, why = found["I7"]
+    assert measured.startswith("183 of 320 messages fit") and "both calibrated: +0.70 (" in measured
+    assert "minus all that fit, calibrated: -0.40 (" in why
 
 
 def test_lengths_are_told_in_the_order_of_the_rows(capsys):
