@@ -622,42 +622,33 @@ def check_chain(chain: Callable[[Visit], Sequence[str] | None], goal: int = MEND
     checks.tell(problem is not None or None not in said, problem, praise)
 
 
-# The verdicts
+# What the lesson found
 
 LESSON = "08_better_together"
-WHY = {
-    "C1": "The training must hold demonstrations of many styles; plain fine-tuning breaks them.",
-    "C2": "Here fine-tuning also had to teach how to adapt.",
-}
 
 
 def record(results: pd.DataFrame) -> None:
-    """Decide C1 and C2 from the stored letters, record both verdicts, and print them."""
-    holds, partly, fails = claims.VERDICTS
+    """Tell what the stored letters say of C1 and C2."""
+    way, _ = remedy = CELLS["both, remedy"]
 
-    def gap(measure: str, first: str, second: tuple[str, str]) -> Interval:
-        pair = (CELLS[first], second)
+    def gained(measure: str, over: tuple[str, str]) -> Interval:
         here, there = (
-            right(results, measure=measure, way=way, prompt=prompt) * 1.0 for way, prompt in pair
+            right(results, measure=measure, way=way, prompt=prompt) * 1.0
+            for way, prompt in (remedy, over)
         )
         return compare.interval(here - there)
 
-    best, plain_both = "both, remedy", "both, plain"
-    parts = ("weights alone", "prompt alone", plain_both)
-    gains = {name: gap("both", best, CELLS[name]) for name in parts}
-    knows = gap("codes", best, CELLS["prompt alone"])
-    adapts = gap("style", best, (CELLS[best][0], "nothing"))
-    reads = gap("style", plain_both, CELLS["weights alone"]).mean >= adapts.mean / 2
-    wins = min(gain.low for gain in gains.values()) > 0
-    plainly = gap("both", plain_both, CELLS["prompt alone"]).low > 0
-    splits = min(knows.low, adapts.low) > 0 and min(knows.mean, adapts.mean) >= 0.5
-    remedy = shares(results)[best]["both"]
-    measured = {
-        "C1": f"both right {remedy}; minus prompt alone {gains['prompt alone']:+.2f}",
-        "C2": f"training on codes {knows:+.2f}; demonstrations on style {adapts:+.2f}",
+    alone = CELLS["prompt alone"]
+    share = shares(results, {"remedy": remedy})["remedy"]["both"]
+    knows, adapts = gained("codes", alone), gained("style", (way, "nothing"))
+    found = {
+        "C1": (
+            f"both right {share}; minus prompt alone {gained('both', alone):+.2f}",
+            "The training must hold demonstrations of many styles; plain fine-tuning breaks them.",
+        ),
+        "C2": (
+            f"training on codes {knows:+.2f}; demonstrations on style {adapts:+.2f}",
+            "Here fine-tuning also had to teach how to adapt.",
+        ),
     }
-    verdicts = {"C1": (wins, plainly), "C2": (splits, reads)}
-    for claim, (mainly, always) in verdicts.items():
-        verdict = (holds if always else partly) if mainly else fails
-        claims.record_verdict(claim, LESSON, measured[claim], verdict, WHY[claim])
-        print(f"{claim} {verdict}: {measured[claim]}. {WHY[claim]}")
+    claims.tell(LESSON, found)

@@ -728,53 +728,39 @@ def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]
 
 
 LESSON = "09_inside_the_model"
-WHY = {
-    "I1": "They live in the cache.",
-    "I2": "Heads fetch, and a state carries the task.",
-    "F1": "LoRA, beside the base.",
-    "F2": "They are recalled without a prompt.",
-}
 
 
 def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
-    """Decide, record and print the lesson's verdicts from this run and the stored results.
+    """Tell what this run and the stored results say of the claims.
 
     `same` says whether the base is unchanged, `cache` how many bytes eight facts leave in it, and
     `moved` how far an adapter moved each matrix.
     """
-    holds, partly, no = claims.VERDICTS
-    kept, scores = stored("ablation"), reached(stored("vectors"))
-    gaps = {
-        what: lost(kept, what, INDUCTIVE, SAME_LAYERS)
-        for what in ("random tokens again", "facts, prompt", "facts, weights")
-    }
-    again, fetched, stays = gaps.values()
+    kept = stored("ablation")
+    fetched, stays = (
+        lost(kept, f"facts, {where}", INDUCTIVE, SAME_LAYERS) for where in ("prompt", "weights")
+    )
     prompt, weights = (learned(kept, where) for where in ("prompt", "weights"))
-    own, other = scores[OWN], scores[OTHER]
-    found = (max(again.high, fetched.high) < 0) + all(own[t].low > other[t].high for t in own)
     small, large = 100 * moved.relative.min(), 100 * moved.relative.max()
-    apart = no if fetched.high >= stays.low else partly if prompt.low > 0 else holds
-    rows = {
-        "I1": (holds if same else no, f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache"),
+    differs = f"{stays:+.2f}" if stays.low < stays.high else "no answer differs"
+    found = {
+        "I1": (f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache", "They live in the cache."),
         "I2": (
-            (no, partly, holds)[found],
             f"facts in the prompt, heads off minus rivals off: {fetched:+.2f}",
+            "Heads fetch, and a state carries the task.",
         ),
-        "F1": (
-            holds if small > 0 else partly,
-            f"{len(moved)} matrices, {small:.1f} to {large:.1f} %",
+        "F1": (f"{len(moved)} matrices, {small:.1f} to {large:.1f} %", "LoRA, beside the base."),
+        "F2": (
+            f"taught facts minus untaught: {weights:+.2f}",
+            "They are recalled without a prompt.",
         ),
-        "F2": (holds if weights.low > 0 else no, f"taught facts minus untaught: {weights:+.2f}"),
         "C2": (
-            apart,
             f"heads off minus rivals off: facts in the prompt {fetched:+.2f}, in the weights "
-            + (f"{stays:+.2f}" if stays.low < stays.high else "no answer differs"),
+            f"{differs}",
+            f"The prompt taught facts, too; minus untaught: {prompt:+.2f}.",
         ),
     }
-    why = WHY | {"C2": f"The prompt taught facts, too; minus untaught: {prompt:+.2f}."}
-    for claim, (verdict, measured) in rows.items():
-        claims.record_verdict(claim, LESSON, measured, verdict, why[claim])
-        print(f"{claim} {verdict}: {measured}. {why[claim]}")
+    claims.tell(LESSON, found)
 
 
 # Explorer and checks

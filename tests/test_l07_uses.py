@@ -141,30 +141,30 @@ def test_a_difference_is_taken_on_the_same_texts(results):
         assert lead == pytest.approx((-1, -1, -1))
 
 
-def test_the_stored_results_give_the_stored_verdicts(capsys):
+def test_the_stored_results_give_the_stored_findings():
     names = ("replies", "emails", "codes", "writers")
     results = dict(zip(uses.FEW, map(compare.stored, names), strict=True))
     uses.record(results)
-    mine = claims.scoreboard(uses.LESSON).set_index("claim")
     kept = compare.read(claims.STORED).query("lesson == @uses.LESSON").set_index("claim")
-    assert len(kept) == 6 and capsys.readouterr().out.count("\n") == 12  # the claim, the verdict
+    assert len(kept) == 6
+    mine = claims.findings(uses.LESSON).set_index("claim")
     pd.testing.assert_frame_equal(mine.sort_index(), kept.sort_index())
 
 
-def test_a_rule_of_verdicts_can_fail(results, monkeypatch):
-    """Numbers that speak against every claim end in the lowest verdict."""
-    none = compare.Interval(-0.5, -0.6, -0.4)
-    names = ["tone", "more", "steady", "style", "voice", "helped"]
-    numbers = dict.fromkeys(names, none)
-    low, high = compare.Interval(0.2, 0.1, 0.3), compare.Interval(0.9, 0.8, 1.0)
-    against = numbers | {"few": low, "weights, 8": low, "prompt, 8": high}
-    took = {"read": 1.0, "train": 2.0, "put on": 0.1, "read eight": 1.0, "train eight": 2.0}
-    monkeypatch.setattr(uses, "seconds", lambda _: took)
-    monkeypatch.setattr(uses, "measured", lambda _: against)
-    assert set(uses.verdicts(results).values()) == {claims.VERDICTS[2]}
-    good = dict.fromkeys(names, high) | {"few": low, "weights, 8": high, "prompt, 8": low}
-    monkeypatch.setattr(uses, "measured", lambda _: good)
-    quick = dict.fromkeys(took, 0.01) | {"train": 2.0, "train eight": 2.0}
-    monkeypatch.setattr(uses, "seconds", lambda _: quick)
-    monkeypatch.setattr(uses, "all_right", lambda *_: np.ones((1, 4)))
-    assert set(uses.verdicts(results).values()) == {claims.VERDICTS[0]}
+def test_the_best_codes_are_told_by_their_way_and_share(results):
+    """Weights that know no code are still the best weights, and the numbers say how bad."""
+    ways = dict(zip(("prompt, 64", "weights, 64"), uses.FEW["U3 clinic's codes"], strict=True))
+    notes = results["U3 clinic's codes"]
+    more = [notes[notes["way"] == way].assign(way=name) for name, way in ways.items()]
+    worse = notes[notes["way"] == "prompt, 8"].assign(way="codebook in the weights")
+    table = pd.concat([notes[notes["way"] != "prompt, 8"], *more, worse])
+    desk = results["U1 support desk"]
+    wide = desk.assign(way=desk["way"].str.replace("8", "64"))
+    prompted = results["U4 writer's tone"].query("way == 'prompt' and earlier == 4")
+    session = pd.concat([results["U4 writer's tone"], prompted.assign(earlier=0)])
+    tables = (pd.concat([desk, wide]), results["U2 e-mails"], table, session)
+    numbers = uses.measured(dict(zip(uses.FEW, tables, strict=True)))
+    assert list(numbers)[-2:] == ["codebook in the weights", "prompt, 64"]
+    assert numbers["codebook in the weights"].mean == numbers["prompt, 64"].mean == 1
+    assert numbers["unequal"].mean == 0 and numbers["equal"].mean == -1
+    assert numbers["helped"].mean == 1 and numbers["tone"].mean == -1

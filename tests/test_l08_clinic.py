@@ -1,6 +1,7 @@
 """The clinic: letters are scored by their rules, and no doctor of the test was trained on."""
 
 import json
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 from test_data_files import told
 
-from helpers import adapters, finetune, teaching
+from helpers import adapters, claims, compare, finetune, teaching
 from helpers.compare import read, right
 from helpers.data import Example
 from helpers.finetune import encode_examples
@@ -273,7 +274,7 @@ def test_distilling_uses_no_right_letter_and_leaves_the_teacher(tiny, quick, mon
     ]  # fmt: skip
 
 
-# What stored letters say, and the verdicts
+# What stored letters say, and the findings
 
 
 def rows_of(cells, draws=2) -> pd.DataFrame:
@@ -302,20 +303,30 @@ CELLS = {
 }
 
 
+REMEDY = "many styles, shown"
+
+
 @pytest.mark.parametrize(
-    ("changed", "first", "second"),
+    ("changed", "both", "gained", "codes", "style"),
     [
-        ({}, "holds with conditions", "holds with conditions"),
-        ({("house style", "demonstrations"): (HALF, ALL_RIGHT)}, "holds", "holds"),
-        ({("many styles, shown", "demonstrations"): (NONE, NONE)}, "does not", "does not"),
-        ({("many styles, shown", "nothing"): (NONE, "11111110")}, "holds with", "does not"),
+        ({}, "1.00", "+1.00", "+1.00", "+1.00"),
+        ({(REMEDY, "demonstrations"): (ALL_RIGHT, HALF)}, "0.50", "+0.50", "+1.00", "+0.50"),
+        ({(REMEDY, "demonstrations"): (NONE, NONE)}, "0.00", "+0.00", "+0.00", "+0.00"),
+        ({(REMEDY, "nothing"): (NONE, ALL_RIGHT)}, "1.00", "+1.00", "+1.00", "+0.00"),
+        ({("untaught", "demonstrations"): (HALF, HALF)}, "1.00", "+0.50", "+0.50", "+1.00"),
     ],
 )
-def test_verdicts_follow_the_rule(monkeypatch, tmp_path, capsys, changed, first, second):
-    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+def test_the_findings_are_differences_of_stored_letters(changed, both, gained, codes, style):
     clinic.record(rows_of(CELLS | changed))
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith(f"C1 {first}") and told[1].startswith(f"C2 {second}")
+    found = claims.findings(clinic.LESSON).set_index("claim")["measured"]
+    assert re.findall(r"[+-]?\d\.\d\d(?= \()", found["C1"]) == [both, gained]
+    assert re.findall(r"[+-]?\d\.\d\d(?= \()", found["C2"]) == [codes, style]
+
+
+def test_the_stored_letters_give_the_stored_findings():
+    clinic.record(compare.stored("clinic"))
+    kept = read(claims.STORED).query("lesson == @clinic.LESSON").reset_index(drop=True)
+    pd.testing.assert_frame_equal(claims.findings(clinic.LESSON), kept)
 
 
 def test_stored_letters_are_those_of_the_cell_draw_by_draw():
