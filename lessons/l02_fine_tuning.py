@@ -561,46 +561,33 @@ def record(
     gain: compare.Interval,
     gap: compare.Interval,
     answers: tuple[list[str], list[str]],
-    untouched: bool,
     tokens: tuple[int, int],
 ) -> None:
-    """Decide F1, F2, F3 and F5, print each below its claim, and keep the verdicts.
+    """Keep and print what was found about F1, F2, F3 and F5.
 
     `moves` are those of `moved`. `gain` is that of new tickets, `gap` what taught ones are ahead of
-    them. `answers` are a new process's and this one's, `untouched` says that the model's own
-    weights are, and `tokens` count a question alone and behind the tickets.
+    them. `answers` are a new process's and this one's, and `tokens` count a question alone and
+    behind the tickets.
     """
-    holds, partly, fails = claims.VERDICTS
     (later, here), (bare, whole) = answers, tokens
     touched = {name: int((table.relative > 0).sum()) for name, table in moves.items()}
     every = len(next(iter(moves.values())))
     same = f"{sum(map(str.__eq__, later, here))} of {len(here)} answers the same"
     same += " in a new, offline process"
-    sure, why = memorised(gain, gap)
-    verdicts = {
-        "F1": (
-            holds if set(touched.values()) == {every} else partly,
-            " and ".join(f"{name} {n} of {every} matrices" for name, n in touched.items()),
-        ),
-        "F2": (sure, f"new tickets, after minus before {gain:+.2f}; taught minus new {gap:+.2f}"),
-        "F3": (fails if later != here else partly if untouched else holds, same),
-        "F5": (
-            holds if later == here and bare < whole else fails,
-            f"{same}; {bare} tokens, not {whole:,}",
-        ),
+    measured = {
+        "F1": " and ".join(f"{name} {n} of {every} matrices" for name, n in touched.items()),
+        "F2": f"new tickets, after minus before {gain:+.2f}; taught minus new {gap:+.2f}",
+        "F3": same,
+        "F5": f"{same}; {bare} tokens, not {whole:,}",
     }
-    told = claims.claims().set_index("id")["claim"]
-    for claim, (verdict, measured) in verdicts.items():
-        reason = (WHY | {"F2": why})[claim]
-        claims.record_verdict(claim, LESSON, measured, verdict, reason)
-        print(f"{claim}. {told[claim]}.\n    {verdict}: {measured}. {reason}")
+    why = WHY | {"F2": memorised(gain, gap)}
+    claims.tell(LESSON, {claim: (number, why[claim]) for claim, number in measured.items()})
 
 
-def memorised(gain: compare.Interval, gap: compare.Interval) -> tuple[str, str]:
-    """F2's verdict and why, by what new tickets gain and what taught ones are ahead of them."""
-    holds, partly, fails = claims.VERDICTS
+def memorised(gain: compare.Interval, gap: compare.Interval) -> str:
+    """What new tickets gain, and what taught ones are ahead of them, in words."""
     if gain.low <= 0:
-        return fails, "What new tickets gain may be luck."
+        return "What new tickets gain may be luck."
     if gap.low > 0:
-        return partly, "It learns the tickets it sees better than their topics."
-    return holds, "Whether it knows its own tickets better, so few cannot say."
+        return "It learns the tickets it sees better than their topics."
+    return "Whether it knows its own tickets better, so few cannot say."

@@ -622,53 +622,41 @@ def _right_of(classify: Callable, drawn: Sequence[Example], asked: Sequence[Exam
     return [answer == example.label for answer, example in zip(said, asked, strict=True)]
 
 
-# The verdicts
+# What was found
 
 LESSON = "03_same_examples_two_ways"
 
 
 def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
-    """Decide F4, F7 and K2 from the curves of past tenses and messages, keep and print them."""
-    for claim, measured, verdict, why in verdicts(verbs, tickets):
-        claims.record_verdict(claim, LESSON, measured, verdict, why)
-        print(f"{claim} {verdict}: {measured}. {why}")
+    """Keep and print what the curves of past tenses and messages say about F4, F7 and K2."""
+    claims.tell(LESSON, findings(verbs, tickets))
 
 
-def verdicts(verbs: pd.DataFrame, tickets: pd.DataFrame) -> list[tuple[str, str, str, str]]:
-    """Claim, number, verdict and reason of F4, F7 and K2; every way by its better readout."""
-    yes, partly, no = claims.VERDICTS
+def findings(verbs: pd.DataFrame, tickets: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """What was measured and what else is to know, by claim; every way by its better readout."""
     weights, prompt, asked = (better(tickets, w) for w in ("weights", "prompt", "zero-shot"))
     best, n = max((share, n) for n, share in curve_of(tickets, weights).items())
     ahead, equal, gain = lead(tickets, 32), lead(tickets, 8), lead(tickets, 8, "zero-shot")
-    verb_gap, ticket_gap = gaps = [_shown_minus_trained(rows) for rows in (verbs, tickets)]
-    high = yes if best.low >= 0.8 else partly if ahead.low > 0 else no
-    needs = partly if gain.low > 0 else yes
-    fewer = yes if min(gap.low for gap in gaps) > 0 else partly if verb_gap.low > 0 else no
+    verb_gap, ticket_gap = (_shown_minus_trained(rows) for rows in (verbs, tickets))
     counts = {size: share.mean for size, share in curve_of(tickets, "TF-IDF").items()}
     many, passes = max(counts), contest.tried("verbs", "weights")[256]
-    return [
-        (
-            "F4",
+    return {
+        "F4": (
             f"messages, {n} examples: {best}",
-            high,
             f"Minus the prompt ({readout_of(prompt)}), 32 examples: {ahead}. "
             f"Word counts: {counts[n]:.2f} with {n}, {counts[many]:.2f} with {many}.",
         ),
-        (
-            "F7",
+        "F7": (
             f"8 messages, weights minus zero-shot ({readout_of(asked)}): {gain}",
-            needs,
             f"256 verbs on dev rows: {passes.min():.2f} to {passes.max():.2f} by rate and passes.",
         ),
-        (
-            "K2",
+        "K2": (
             f"8 shown minus 128 trained, better readouts: verbs {verb_gap:+.2f}, messages "
             f"{ticket_gap:+.2f}",
-            fewer,
             f"On verbs {_first(verb_gap)}, on messages {_first(ticket_gap)}. With 8 messages each, "
             f"weights minus prompt: {compare.Interval(*equal[:3]):+.2f}.",
         ),
-    ]
+    }
 
 
 def _shown_minus_trained(rows: pd.DataFrame) -> compare.Interval:

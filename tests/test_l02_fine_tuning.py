@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import claims, compare, model
+from helpers import compare, model
 from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
 from lessons import l02_fine_tuning
@@ -71,16 +71,16 @@ def test_two_groups_are_resampled_each_by_itself():
 
 
 @pytest.mark.parametrize(
-    ("gain", "gap", "verdict"),
+    ("gain", "gap", "told"),
     [
-        ((0.3, 0.1, 0.5), (0.2, -0.02, 0.4), claims.VERDICTS[0]),
-        ((0.3, 0.1, 0.5), (0.3, 0.02, 0.6), claims.VERDICTS[1]),
-        ((0.1, 0.0, 0.2), (0.3, 0.02, 0.6), claims.VERDICTS[2]),
+        ((0.3, 0.1, 0.5), (0.2, -0.02, 0.4), "so few cannot say"),
+        ((0.3, 0.1, 0.5), (0.3, 0.02, 0.6), "better than their topics"),
+        ((0.1, 0.0, 0.2), (0.3, 0.02, 0.6), "may be luck"),
     ],
 )
-def test_what_may_be_luck_is_held_against_no_claim(gain, gap, verdict):
+def test_what_may_be_luck_is_called_so(gain, gap, told):
     given = compare.Interval(*gain), compare.Interval(*gap)
-    assert l02_fine_tuning.memorised(*given)[0] == verdict
+    assert told in l02_fine_tuning.memorised(*given)
 
 
 def test_a_figures_title_says_what_became_of_each_rate(monkeypatch):
