@@ -275,7 +275,7 @@ UNFINISHED += [f"tuned_{name}" for name in (*FAIR[3:], "faults")]
 UNFINISHED += [f"tuned_weights_{name}" for name in FAIR[:2]]
 UNFINISHED += [f"tuned_prompt_{name}" for name in FAIR[:2]]
 UNFINISHED += [f"misled_{name}" for name in ("faults", "length", "batch")]
-UNFINISHED += ["updates_often", "forget_less", "third_way", "fair_costs"]
+UNFINISHED += ["forget_less", "third_way", "fair_costs"]
 
 
 def test_every_stored_table_is_made_by_the_command_and_no_other():
