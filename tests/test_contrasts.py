@@ -162,7 +162,8 @@ def test_every_measured_claim_can_depend_on_its_levels_or_the_recipe(found):
         first = yes[axis].iloc[0]
         rows = pd.concat([yes[yes[axis] == first], no[no[axis] != first]])
         (reached,) = verdict.decide(rows, RULES.loc[[claim]].reset_index())
-        assert reached.verdict == DEPENDS and reached.when.startswith(f"true when {first}"), claim
+        told = first.replace("_", " ")
+        assert reached.verdict == DEPENDS and reached.when.startswith(f"true when {told}"), claim
 
 
 def test_a_source_gives_the_claims_that_it_names(found):
