@@ -70,7 +70,8 @@ def test_a_stored_result_is_read_by_name_and_a_missing_one_is_said(tmp_path, mon
     refused(lambda: compare.stored("absent"), "absent.csv does not exist: data/README.md gives")
 
 
-OTHER = ("benchmarks", "cell_seconds", "full_change", "growth", "verdicts")  # no rows of answers
+# Tables without rows of answers.
+OTHER = ("benchmarks", "cell_seconds", "findings", "full_change", "growth", "verdicts")
 TABLES = [path for path in sorted((DATA / "results").glob("*.csv")) if path.stem not in OTHER]
 
 
