@@ -358,22 +358,22 @@ def tuning_study(lm: LanguageModel, draws: int, name: str) -> Study:
     """Every setting of either way on the development draws of a use."""
     use = load(name)
 
-    def work(part: str, shots: int, draw: int, arm: str, tried: str) -> list[dict]:
+    def work(part: str, shots: int, draw: int, arm: str, way: str) -> list[dict]:
         drawn, asked = use.developed(part, shots, draw)
         if arm == WEIGHTS:
-            taught = stopped(lm, use, drawn, tried, contest.STOPS, draw)
+            taught = stopped(lm, use, drawn, way, contest.STOPS, draw)
         else:
-            taught = [prompted(lm, use, drawn, tried, asked)]
+            taught = [prompted(lm, use, drawn, way, asked)]
         rows = [row for one in taught for row in answered(one, use, asked)]
         return [{key: value for key, value in row.items() if key != "said"} for row in rows]
 
     cells = [
-        {"part": part, "shots": shots, "draw": draw, "arm": arm, "tried": tried}
+        {"part": part, "shots": shots, "draw": draw, "arm": arm, "way": way}
         for shots in use.sizes
         for draw in contest.DEVELOPMENT[:draws]
         for part in use.dev_parts
         for arm in (*use.kinds(shots), WEIGHTS)
-        for tried in settings(use, arm)
+        for way in settings(use, arm)
     ]
     settled = settled_by(use, DEV[name]) | {"stops": list(contest.STOPS), "rates": list(RATES)}
     return Study(f"{name}, tuning", cells, work, settled, NUMBERS)
