@@ -279,7 +279,7 @@ def tune(
     """
     _require_sense(lm, examples, recipe)
     plan = steps_of(lm, task, examples, recipe, seed, style, demonstrations)
-    _give_back()
+    give_back()
     lora = recipe.method == "lora"
     tuned = with_adapter(lm, recipe.rank, seed) if lora else _with_all_weights(lm, recipe.keep_base)
     weights = [weight for weight in tuned.model.parameters() if weight.requires_grad]
@@ -398,7 +398,7 @@ def rounds(lm: LanguageModel) -> bool:
     return able and lm.model.dtype == torch.float32 and _free_bytes(lm.device) / 2 >= needed
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Return freed memory to the system; glibc else keeps it in pieces that no tensor fits."""
     gc.collect()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library

@@ -12,7 +12,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from helpers import checks, claims, compare, plots, study, teaching
+from helpers import checks, compare, plots, study, teaching
 from helpers.curves import all_ways
 from helpers.data import DataError, Example, Task, balanced_order, load_task, texts
 from helpers.model import LanguageModel
@@ -625,11 +625,6 @@ def _right_of(classify: Callable, drawn: Sequence[Example], asked: Sequence[Exam
 # What was found
 
 LESSON = "03_same_examples_two_ways"
-
-
-def record(verbs: pd.DataFrame, tickets: pd.DataFrame) -> None:
-    """Keep and print what the curves of past tenses and messages say about F4, F7 and K2."""
-    claims.tell(LESSON, findings(verbs, tickets))
 
 
 def findings(verbs: pd.DataFrame, tickets: pd.DataFrame) -> dict[str, tuple[str, str]]:

@@ -1,6 +1,7 @@
 """The learner's layers give the numbers of peft's, around the same frozen weights."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -9,6 +10,8 @@ from helpers.data import load_task
 from helpers.finetune import encode_examples, token_losses
 from lessons import l02_fine_tuning
 from lessons.l02_fine_tuning import LoRALinear, as_peft, by_kind, put_around
+
+TICKETS = load_task("support_tickets")
 
 
 @pytest.fixture
@@ -81,6 +84,36 @@ def test_two_groups_are_resampled_each_by_itself():
 def test_what_may_be_luck_is_called_so(gain, gap, told):
     given = compare.Interval(*gain), compare.Interval(*gap)
     assert told in l02_fine_tuning.memorised(*given)
+
+
+def test_packed_steps_are_the_learners(taught):
+    """Three steps on tickets of one topic, so of as many counted tokens: losses, then weights."""
+    lm, _ = taught
+    alike = [example for example in TICKETS.train if example.label == "damaged"][:3]
+    batch, ended = encode_examples(lm, TICKETS, alike), []
+    for step in (l02_fine_tuning.train_step, l02_fine_tuning.packed_step):
+        network = put_around(lm, LoRALinear, rank=2).model
+        free = [weight for weight in network.parameters() if weight.requires_grad]
+        optimizer = torch.optim.SGD(free, lr=0.5)
+        losses = [step(network, batch, optimizer) for _ in range(3)]
+        assert losses[-1] < losses[0]
+        ended.append([torch.tensor(losses), *(weight.detach() for weight in free)])
+    for own, packed in zip(*ended, strict=True):
+        assert torch.allclose(own, packed, atol=1e-4)
+
+
+def test_findings_count_matrices_that_moved_and_answers_that_stayed():
+    moves = {"LoRA": pd.DataFrame({"relative": [0.1, 0.0]})}
+    some = compare.Interval(0.1, 0.0, 0.2)
+    found = l02_fine_tuning.findings(moves, some, some, (["a", "b"], ["a", "c"]), (56, 1385))
+    assert found["F1"][0] == "LoRA 1 of 2 matrices"
+    assert found["F2"] == (
+        "new tickets, after minus before +0.10 (+0.00 to +0.20); taught minus new "
+        "+0.10 (+0.00 to +0.20)",
+        "What new tickets gain may be luck.",
+    )
+    assert found["F3"][0] == "1 of 2 answers the same in a new, offline process"
+    assert found["F5"][0] == f"{found['F3'][0]}; 56 tokens, not 1,385"
 
 
 def test_a_figures_title_says_what_became_of_each_rate(monkeypatch):

@@ -233,13 +233,12 @@ def test_findings_are_those_that_are_stored():
     assert {claim: tuple(stored.loc[claim, ["measured", "why"]]) for claim in found} == found
 
 
-def test_findings_take_the_better_readout_and_name_it(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+def test_findings_take_the_better_readout_and_name_it():
     tickets = job((0.5, 0.5, 0.5), (0.4, 0.4, 0.4), 0.5)
     counts = rows_of(**{"TF-IDF": curve(0.1, 0.2, 0.3)})
-    l03.record(taught(0.1, 0.1), pd.concat([tickets, counts]))
-    lines = capsys.readouterr().out.splitlines()
-    high, needs, fewer = (line for line in lines if line.startswith("    Here: "))
+    found = l03.findings(taught(0.1, 0.1), pd.concat([tickets, counts]))
+    high, needs, fewer = (f"{measured}. {why}" for measured, why in found.values())
+    assert list(found) == ["F4", "F7", "K2"]
     assert "Minus the prompt (calibrated), 32 examples: +0.10" in high
     assert high.endswith("Word counts: 0.30 with 128, 0.30 with 128.")
     assert "8 messages, weights minus zero-shot (plain): +0.00" in needs
