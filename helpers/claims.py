@@ -15,10 +15,9 @@ import pandas as pd
 from helpers.compare import Interval, read
 from helpers.data import DATA, DataError, write_whole
 
-CHOICES = ("supported", "depends", "contradicted")  # what one can expect of a claim
-UNMEASURED = "not measured yet"
-MARKS = dict(zip(CHOICES, "✓◐✗", strict=True))
-MARKS |= {"undecided": "?", "by construction": "=", UNMEASURED: "–"}
+SUPPORTED, DEPENDS, CONTRADICTED = CHOICES = ("supported", "depends", "contradicted")
+UNDECIDED, BUILT_IN, UNMEASURED = "undecided", "by construction", "not measured yet"
+MARKS = dict(zip((*CHOICES, UNDECIDED, BUILT_IN, UNMEASURED), "✓◐✗?=–", strict=True))
 VERDICTS, STORED = DATA / "results" / "verdicts.csv", DATA / "results" / "findings.csv"
 COLUMNS = ["claim", "lesson", "measured", "why"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from helpers import checks, claims
+from helpers import checks
 from helpers.compare import Interval, ahead, interval, right, stored, where
 from helpers.data import Example, load_rows
 from helpers.model import LanguageModel
@@ -732,32 +732,40 @@ def measured(results: Mapping[str, pd.DataFrame]) -> dict[str, Interval]:
     }
 
 
-def record(results: Mapping[str, pd.DataFrame]) -> None:
-    """Tell of each claim what was measured, and what else is to know about it."""
+def findings(results: Mapping[str, pd.DataFrame]) -> dict[str, tuple[str, str]]:
+    """For each claim of the lesson what was measured, and what else is to know."""
     numbers, took = measured(results), seconds(results)
     by = {name: f"{number:+.2f}" for name, number in numbers.items()}
     (best, its_share), (book, other) = list(numbers.items())[-2:]
     ways = [way for way in replies.WAYS if way[-1].isdigit()]
     step = max(replies.kept(results["U1 support desk"], way, ["step"]).mean() for way in ways)
-    found = {
-        "U1": f"8 pairs, weights minus prompt {by['tone']}; the prompt's draws spread "
-        f"{by['spread']}",
-        "U2": f"prompt minus adapter {by['style']}; new style {took['read']:.1f} s against "
-        f"{took['train']:.0f} s",
-        "U3": f"equal numbers, 64 and 64 notes, weights minus prompt {by['equal']}; not equal: "
-        f"{best}: {its_share}; {book}: {other}; difference {by['unequal']}",
-        "U4": f"eight messages minus none {by['helped']}; prompt minus weights {by['voice']}",
-        "I6": f"prompt minus weights: e-mails {by['style']}, writers {by['voice']}",
-        "K6": f"equal numbers, 64 and 64, weights minus prompt: desk {by['more']}, codes "
-        f"{by['equal']}; codes, not equal: {best} minus {book} {by['unequal']}",
+    return {
+        "U1": (
+            f"8 pairs, weights minus prompt {by['tone']}; the prompt's draws spread {by['spread']}",
+            f"Style only: the next step fits in at most {step:.2f}.",
+        ),
+        "U2": (
+            f"prompt minus adapter {by['style']}; new style {took['read']:.1f} s against "
+            f"{took['train']:.0f} s",
+            f"Among known styles an adapter is put on in {took['put on']:.2f} s.",
+        ),
+        "U3": (
+            f"equal numbers, 64 and 64 notes, weights minus prompt {by['equal']}; not equal: "
+            f"{best}: {its_share}; {book}: {other}; difference {by['unequal']}",
+            "As many notes in the prompt were not tried here.",
+        ),
+        "U4": (
+            f"eight messages minus none {by['helped']}; prompt minus weights {by['voice']}",
+            f"Ready after {took['read eight']:.1f} s of reading, or "
+            f"{took['train eight']:.0f} s of training.",
+        ),
+        "I6": (
+            f"prompt minus weights: e-mails {by['style']}, writers {by['voice']}",
+            "A trial costs a moment; what it shows is the tone, not the facts.",
+        ),
+        "K6": (
+            f"equal numbers, 64 and 64, weights minus prompt: desk {by['more']}, codes "
+            f"{by['equal']}; codes, not equal: {best} minus {book} {by['unequal']}",
+            "The larger lead in codes compares unequal numbers of notes.",
+        ),
     }
-    why = {
-        "U1": f"Style only: the next step fits in at most {step:.2f}.",
-        "U2": f"Among known styles an adapter is put on in {took['put on']:.2f} s.",
-        "U3": "As many notes in the prompt were not tried here.",
-        "U4": f"Ready after {took['read eight']:.1f} s of reading, or "
-        f"{took['train eight']:.0f} s of training.",
-        "I6": "A trial costs a moment; what it shows is the tone, not the facts.",
-        "K6": "The larger lead in codes compares unequal numbers of notes.",
-    }
-    claims.tell(LESSON, {claim: (number, why[claim]) for claim, number in found.items()})

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from helpers import adapters, checks, claims, compare, finetune, plots
+from helpers import adapters, checks, compare, finetune, plots
 from helpers.compare import Interval, right, scored, where
 from helpers.data import DATA, Example
 from helpers.finetune import Encoded
@@ -627,8 +627,8 @@ def check_chain(chain: Callable[[Visit], Sequence[str] | None], goal: int = MEND
 LESSON = "08_better_together"
 
 
-def record(results: pd.DataFrame) -> None:
-    """Tell what the stored letters say of C1 and C2."""
+def findings(results: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """What the stored letters say of C1 and C2, and what else is to know."""
     way, _ = remedy = CELLS["both, remedy"]
 
     def gained(measure: str, over: tuple[str, str]) -> Interval:
@@ -641,7 +641,7 @@ def record(results: pd.DataFrame) -> None:
     alone = CELLS["prompt alone"]
     share = shares(results, {"remedy": remedy})["remedy"]["both"]
     knows, adapts = gained("codes", alone), gained("style", (way, "nothing"))
-    found = {
+    return {
         "C1": (
             f"both right {share}; minus prompt alone {gained('both', alone):+.2f}",
             "The training must hold demonstrations of many styles; plain fine-tuning breaks them.",
@@ -651,4 +651,3 @@ def record(results: pd.DataFrame) -> None:
             "Here fine-tuning also had to teach how to adapt.",
         ),
     }
-    claims.tell(LESSON, found)

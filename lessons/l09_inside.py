@@ -18,7 +18,7 @@ import torch
 from torch.utils.hooks import RemovableHandle
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import checks, claims, plots
+from helpers import checks, plots
 from helpers.compare import Interval, interval, right, scored, stored, where
 from helpers.cost import cache_bytes
 from helpers.data import Example, Task, load_rows, load_task, texts
@@ -730,8 +730,8 @@ def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]
 LESSON = "09_inside_the_model"
 
 
-def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
-    """Tell what this run and the stored results say of the claims.
+def findings(same: bool, cache: float, moved: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """What this run and the stored results say of the claims, and what else is to know.
 
     `same` says whether the base is unchanged, `cache` how many bytes eight facts leave in it, and
     `moved` how far an adapter moved each matrix.
@@ -743,7 +743,7 @@ def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
     prompt, weights = (learned(kept, where) for where in ("prompt", "weights"))
     small, large = 100 * moved.relative.min(), 100 * moved.relative.max()
     differs = f"{stays:+.2f}" if stays.low < stays.high else "no answer differs"
-    found = {
+    return {
         "I1": (f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache", "They live in the cache."),
         "I2": (
             f"facts in the prompt, heads off minus rivals off: {fetched:+.2f}",
@@ -760,7 +760,6 @@ def record(same: bool, cache: float, moved: pd.DataFrame) -> None:
             f"The prompt taught facts, too; minus untaught: {prompt:+.2f}.",
         ),
     }
-    claims.tell(LESSON, found)
 
 
 # Explorer and checks

@@ -12,10 +12,11 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from helpers import checks, claims, plots
+from helpers.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from helpers.compare import Interval, interval, paired, read, right, stored
 from helpers.data import DATA
 from helpers.widgets import Panel, explorer
-from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED, WIDTH, Part
+from lessons.verdict import WIDTH, Part
 
 MARGIN = 0.1  # a smaller lead in right answers matters to nobody here
 OUTCOMES = {SUPPORTED: 1, UNDECIDED: 0, CONTRADICTED: -1}
@@ -520,7 +521,7 @@ def by_kind(board: pd.DataFrame) -> pd.DataFrame:
 
 def depends(board: pd.DataFrame) -> pd.Series:
     """What each claim of the board turns on, in words."""
-    built = board["claim"].map(claims.claims().set_index("id")["kind"]) == "by construction"
+    built = board["claim"].map(claims.claims().set_index("id")["kind"]) == claims.BUILT_IN
     known = board["claim"].map(lambda claim: CONDITIONS.get(claim, ("", ""))[0])
     return known.where(known != "", np.where(built, ALWAYS, MEASURED))
 

@@ -19,12 +19,18 @@ from typing import NamedTuple
 import pandas as pd
 from scipy.stats import norm
 
-from helpers.claims import UNMEASURED, claims
+from helpers.claims import (
+    BUILT_IN,
+    CONTRADICTED,
+    DEPENDS,
+    SUPPORTED,
+    UNDECIDED,
+    UNMEASURED,
+    claims,
+)
 from helpers.compare import Interval
 from helpers.data import DataError
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-DEPENDS, CONSTRUCTED = "depends", "by construction"
 UNDER = ["level", "readout", "recipe"]
 RULE = "9d9a642"  # its commit; e333e1c corrected it before any result was held against it
 COLUMNS = ["claim", "part", *UNDER, *Interval._fields, "draws"]
@@ -118,7 +124,7 @@ def decide(
     for claim, rule in single.drop(verdicts, errors="ignore").iterrows():
         rows = contrasts[contrasts["claim"] == claim]
         verdicts[claim] = _single(claim, rule.kind, rule.parts, rows)
-    measured = single.index[single["kind"] != CONSTRUCTED]
+    measured = single.index[single["kind"] != BUILT_IN]
     verdicts |= holm({claim: verdicts[claim] for claim in measured})
     for claim, rule in rules.drop(single.index).iterrows():
         verdicts[claim] = _joint(claim, [verdicts[name] for name in rule.parts.split()[1:]])
@@ -132,10 +138,10 @@ def _waits(claim: str, names: Sequence[str]) -> Verdict:
 def _single(claim: str, kind: str, needs: str, rows: pd.DataFrame) -> Verdict:
     if rows.empty:
         raise DataError(f"Claim {claim} has no measured contrast: run its study first.")
-    if kind == CONSTRUCTED:  # each number is a share of cases, and all of them must agree
+    if kind == BUILT_IN:  # each number is a share of cases, and all of them must agree
         worst = rows.sort_values("mean").iloc[0]
         number = Interval(worst["mean"], worst["low"], worst["high"])
-        return Verdict(claim, CONSTRUCTED if number.mean == 1 else CONTRADICTED, number, p=0.0)
+        return Verdict(claim, BUILT_IN if number.mean == 1 else CONTRADICTED, number, p=0.0)
     wanted = parts(needs)
     cells = []
     for under, group in rows.groupby(UNDER, sort=False):

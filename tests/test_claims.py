@@ -7,10 +7,21 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import claims, widgets
-from helpers.compare import read
+from helpers import claims, plots, widgets
+from helpers.compare import read, stored
 from helpers.data import DATA, DataError
-from lessons import contrasts, l00_start, l10_decision
+from lessons import (
+    contrasts,
+    l00_start,
+    l03_same_examples,
+    l04_costs,
+    l05_memory,
+    l06_misleading,
+    l07_uses,
+    l08_clinic,
+    l09_inside,
+    l10_decision,
+)
 from lessons.verdict import RULE
 
 LESSON = "notebooks/{}.ipynb"
@@ -78,6 +89,27 @@ def test_the_stored_findings_are_one_for_each_claim_and_lesson():
         text = (DATA.parent / LESSON.format(lesson)).read_text(encoding="utf-8")
         (named,) = re.findall(r"Claims tested:\*\* ([A-Z0-9 ]+)", text)
         assert set(named.split()) == set(rows["claim"]), lesson
+
+
+USES = ("replies", "emails", "codes", "writers")
+MOVED = pd.DataFrame({"relative": [0.002, *[0.005] * 208, 0.014]})
+FROM_STORED_RESULTS = {
+    l03_same_examples: lambda: map(l03_same_examples.curves_of, ("verbs", "support_tickets")),
+    l04_costs: lambda: [stored("costs")],
+    l05_memory: lambda: [True],
+    l06_misleading: lambda: [l06_misleading.show_faults(stored("faults"))["plain"]],
+    l07_uses: lambda: [dict(zip(l07_uses.FEW, map(stored, USES), strict=True))],
+    l08_clinic: lambda: [stored("clinic")],
+    l09_inside: lambda: [True, 5.3e6, MOVED],
+}
+
+
+@pytest.mark.parametrize("module", FROM_STORED_RESULTS, ids=lambda module: module.LESSON)
+def test_the_stored_results_give_the_stored_findings(module, monkeypatch):
+    monkeypatch.setattr(plots, "whiskers", lambda *_, **__: None)
+    known = read(claims.STORED).query("lesson == @module.LESSON").set_index("claim")
+    found = module.findings(*FROM_STORED_RESULTS[module]())
+    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
 
 
 def test_a_verdict_in_words():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_compare import rows_of
 
-from helpers import claims, compare
+from helpers import compare
 from helpers.data import Example, Task
 from lessons import contest
 from lessons import l03_same_examples as l03
@@ -225,12 +225,6 @@ def taught(few: float, many: float) -> pd.DataFrame:
     untaught = {0: (np.arange(40) < 10)[None]}
     both = {"prompt": curve(0.5, 0.5, 0.5), "weights": weights, "zero-shot": untaught}
     return rows_of(**both, **{"TF-IDF": weights})
-
-
-def test_findings_are_those_that_are_stored():
-    found = l03.findings(l03.curves_of("verbs"), l03.curves_of("support_tickets"))
-    stored = compare.read(claims.STORED).query("lesson == @l03.LESSON").set_index("claim")
-    assert {claim: tuple(stored.loc[claim, ["measured", "why"]]) for claim in found} == found
 
 
 def test_findings_take_the_better_readout_and_name_it():

@@ -9,8 +9,7 @@ import pytest
 from test_curves import CLOSED
 
 from helpers import cost, finetune
-from helpers.claims import STORED
-from helpers.compare import interval, read, stored
+from helpers.compare import interval
 from helpers.data import DataError, Example, balanced_order, texts
 from helpers.prompts import count_tokens, encode, plain
 from helpers.scoring import predict, score_labels
@@ -231,12 +230,6 @@ def test_a_figure_shows_where_training_pays_and_says_when_it_never_does(monkeypa
     assert sentence.count("95 % interval 22 to 40") == 2
     assert list(marks[""]) == ["28 queries", "20 queries"]
     assert "never (read anew)" in never and list(none[""]) == ["187 queries"]
-
-
-def test_the_stored_costs_give_the_stored_findings():
-    known = read(STORED).query("lesson == @costs.LESSON").set_index("claim")
-    found = costs.findings(stored("costs"))
-    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
 
 
 def test_findings_are_those_of_the_rows(monkeypatch):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_study import refused
 
-from helpers import adapters, claims, compare, finetune, scoring
+from helpers import adapters, compare, finetune, scoring
 from helpers.data import Example, load_rows
 from helpers.model import ModelError, checksum
 from helpers.study import carry_out
@@ -263,10 +263,7 @@ def test_a_line_is_looked_up_by_its_rare_words_and_stands_alone_in_the_prompt(ti
 # Stored results
 
 
-def test_the_stored_results_give_the_stored_findings():
-    known = compare.read(claims.STORED).query("lesson == @memory.LESSON").set_index("claim")
-    found = memory.findings(True)
-    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
+def test_findings_say_whether_the_base_is_unchanged():
     assert "base unchanged: False" in memory.findings(False)["K1"][0]
 
 

@@ -6,9 +6,7 @@ import pytest
 from test_curves import BEASTS, CLOSED, LABELS
 from test_study import refused
 
-from helpers import compare
-from helpers.claims import STORED
-from helpers.compare import bits, read
+from helpers.compare import bits
 from helpers.curves import Outcome
 from helpers.data import Example, load_task, texts
 from helpers.prompts import count_tokens, plain
@@ -340,12 +338,6 @@ def lengths(full, sixteen, near, pool):
     pools = {misleading.FULL: pool, misleading.SIZES[-1]: 16, misleading.FOUR: 4}
     table["pool"] = table["size"].map(pools).fillna(320)
     return table.assign(tokens=100, cpu=2.0)
-
-
-def test_the_stored_results_give_the_stored_findings(drawn_figures):
-    known = read(STORED).query("lesson == @misleading.LESSON").set_index("claim")
-    found = misleading.findings(misleading.show_faults(compare.stored("faults"))["plain"])
-    assert {claim: tuple(row) for claim, row in known[["measured", "why"]].iterrows()} == found
 
 
 def test_findings_name_the_worst_fault_and_those_not_surely_harmful(monkeypatch):

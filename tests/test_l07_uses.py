@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import claims, compare
 from helpers.compare import bits, scored
 from helpers.data import load_rows
 from lessons import codes, letters, replies, styles
@@ -139,16 +138,6 @@ def test_a_difference_is_taken_on_the_same_texts(results):
         assert uses.gap(results, use, prompt, weights) == pytest.approx((1, 1, 1))
         lead = uses.gap(results, use, weights, prompt, facts=True)
         assert lead == pytest.approx((-1, -1, -1))
-
-
-def test_the_stored_results_give_the_stored_findings():
-    names = ("replies", "emails", "codes", "writers")
-    results = dict(zip(uses.FEW, map(compare.stored, names), strict=True))
-    uses.record(results)
-    kept = compare.read(claims.STORED).query("lesson == @uses.LESSON").set_index("claim")
-    assert len(kept) == 6
-    mine = claims.findings(uses.LESSON).set_index("claim")
-    pd.testing.assert_frame_equal(mine.sort_index(), kept.sort_index())
 
 
 def test_the_best_codes_are_told_by_their_way_and_share(results):

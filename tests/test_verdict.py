@@ -30,7 +30,7 @@ def number(part: Part, outcome: str) -> Interval:
 
 
 def rows(claim: str, outcome: str, level="a", readout="plain", recipe="tuned") -> list[dict]:
-    if RULES.kind[claim] == verdict.CONSTRUCTED:
+    if RULES.kind[claim] == verdict.BUILT_IN:
         needs, numbers = [0], [Interval(1.0, 1.0, 1.0)]
     else:
         needs = parts(RULES.parts[claim])
@@ -51,7 +51,7 @@ def decided(*claimed: dict, otherwise: str = SUPPORTED) -> dict[str, verdict.Ver
 
 
 def test_the_table_holds_a_rule_for_every_claim():
-    assert len(RULES) == 28 and set(RULES["kind"]) == {"measured", verdict.CONSTRUCTED}
+    assert len(RULES) == 28 and set(RULES["kind"]) == {"measured", verdict.BUILT_IN}
     assert (RULES["contrast"] != "").all()
     assert ((RULES["parts"] != "") == (RULES["kind"] == "measured")).all()
     kinds = {part.kind for claim in OF_THEIR_OWN for part in parts(RULES.parts[claim])}
@@ -93,7 +93,7 @@ def test_the_claim_about_all_uses_sums_them_up(outcomes, expected):
 
 
 def test_what_is_so_by_construction_must_be_seen_in_every_case():
-    assert decided()["I1"].verdict == verdict.CONSTRUCTED
+    assert decided()["I1"].verdict == verdict.BUILT_IN
     once_not = [*rows("I1", ""), rows("I1", "", level="b")[0] | {"mean": 0.99}]
     assert decided(*once_not)["I1"].verdict == CONTRADICTED
 
