@@ -123,15 +123,15 @@ def decided(rows: pd.DataFrame, full=(0.1, 0.2)) -> dict[str, verdict.Verdict]:
     return {v.claim: v for v in verdict.decide(found, chosen)}
 
 
-CONSTRUCTED = {"F1", "F3", "F5", "I1", "I3", "I4", "K1"}
+BUILT_IN = {"F1", "F3", "F5", "I1", "I3", "I4", "K1"}
 
 
 def test_claims_by_construction_are_seen_in_every_case_and_k5_is_measured():
     found = decided(made_up())
-    assert {c for c, v in found.items() if v.verdict == verdict.CONSTRUCTED} == CONSTRUCTED
+    assert {c for c, v in found.items() if v.verdict == verdict.BUILT_IN} == BUILT_IN
     assert (found["K5"].verdict, found["K5"].number.mean) == (verdict.SUPPORTED, 1)
     rules = verdict.claims()
-    assert set(rules["id"][rules["kind"] == verdict.CONSTRUCTED]) == CONSTRUCTED
+    assert set(rules["id"][rules["kind"] == verdict.BUILT_IN]) == BUILT_IN
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_one_case_that_differs_contradicts_its_claims_and_no_other(way, changes,
     rows = made_up()
     rows.loc[(rows["way"] == way) & (rows["draw"] == 1), list(changes)] = list(changes.values())
     found = decided(rows)
-    assert {c for c in CONSTRUCTED if found[c].verdict == verdict.CONTRADICTED} == claims
+    assert {c for c in BUILT_IN if found[c].verdict == verdict.CONTRADICTED} == claims
 
 
 def test_a_matrix_that_full_fine_tuning_leaves_alone_contradicts():
