@@ -1,10 +1,10 @@
 """How the tests read a lesson: its cells, its prose, its figures and its exercises."""
 
 import ast
+import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,14 +129,10 @@ def run(notebook: NotebookNode, folder: Path, env: Mapping[str, str] | None = No
     return client.execute(env=dict(env or os.environ))
 
 
-def copy_working_tree(target: Path) -> None:
-    """Copy what git tracks or would track; without git, skip the test that asks for it."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+@contextlib.contextmanager
+def git_or_skip():
+    """For what copies the working tree: without git, the test that asks for it is skipped."""
     try:
-        names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        yield
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("git is missing or the course was not cloned with it, so it cannot be copied")
-    for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():  # a file may be deleted and not yet committed
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)

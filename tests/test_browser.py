@@ -19,11 +19,11 @@ import nbformat
 import psutil
 import pytest
 from nbformat import NotebookNode
-from notebook_tools import LESSONS, ROOT, code_cells, copy_working_tree, needed, read
+from notebook_tools import LESSONS, ROOT, code_cells, git_or_skip, needed, read
 from playwright.sync_api import expect, sync_playwright
 
 import course
-from tools import speed
+from tools import colab, speed
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone]
 
@@ -65,7 +65,8 @@ def copied_course(browser_path, tmp_path_factory) -> Path:
     if not course.PYTHON.exists():
         pytest.skip("there is no .venv to start JupyterLab from: run `python3 course.py test`")
     folder = tmp_path_factory.mktemp("copied") / "course"
-    copy_working_tree(folder)
+    with git_or_skip():
+        colab.copy_working_tree(folder)
     (folder / ".venv").symlink_to(course.VENV, target_is_directory=True)
     for path in (folder / "notebooks").glob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))

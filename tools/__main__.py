@@ -75,6 +75,13 @@ def site(options: argparse.Namespace) -> int:
     return 0
 
 
+def colab(options: argparse.Namespace) -> int:
+    """run lessons as Colab opens them, with this Python's packages (tools/colab.txt has Colab's)"""
+    from tools import colab as imitation
+
+    return int(any(row["error"] for row in imitation.run(chosen(options.names))))
+
+
 def badges(options: argparse.Namespace) -> int:
     """list the links that do not lead to this repository; with --repo, first rewrite them all"""
     try:
@@ -89,16 +96,17 @@ def badges(options: argparse.Namespace) -> int:
 
 
 COMMANDS = (execute, slides, editions, translate, site, badges)  # course.py passes them on
+OTHERS = (colab,)  # which stand in no environment of the course's
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Carry one command out and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools", description=__doc__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in COMMANDS:
+    for command in (*COMMANDS, *OTHERS):
         added = commands.add_parser(command.__name__, help=command.__doc__)
         added.set_defaults(run=command, names=[])
-        if command in (execute, slides, editions, translate):
+        if command in (execute, slides, editions, translate, colab):
             added.add_argument("names", nargs="*", metavar="NN", help="how the names start")
         if command in (slides, editions, translate, site):
             added.add_argument("--out", type=Path, help="a folder (default: in build)")
