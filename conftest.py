@@ -5,10 +5,13 @@ nbval executes the cells. It stands beside `tests` and `notebooks` because a con
 """
 
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from queue import Empty
 
@@ -19,6 +22,7 @@ from tools import speed
 from tools.notebooks import code_cell, exercises, forget_peak, output_text, peak_memory
 
 LONG_CELL = 3  # seconds from which on the machine is measured again
+CPU_BUILD = 230  # megabytes of a process that has imported PyTorch's build for processors alone
 HANG = 1800  # seconds on the reference machine after which a test counts as hung
 
 
@@ -187,9 +191,22 @@ def excess_of(use, config):
             f"has run for {use.reference_seconds:.0f} s of the reference machine "
             f"({use.seconds:.0f} s here), but may take {seconds:.0f} s."
         )
-    if use.memory / 1e6 > megabytes:
+    if use.memory / 1e6 > megabytes and use.memory / 1e6 > megabytes + gpu_build():
         return f"has held {use.memory / 1e6:.0f} MB, but may hold {megabytes:.0f} MB."
     return ""
+
+
+@cache
+def gpu_build():
+    """The megabytes of PyTorch's libraries for GPUs, which no lesson asks for; 0 without them."""
+    probe = (
+        "import psutil, torch\n"
+        "print(bool(torch.version.cuda or torch.version.hip), psutil.Process().memory_info().rss)"
+    )
+    command = [sys.executable, "-c", probe]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    has_them, held = said.split()
+    return max(0.0, int(held) / 1e6 - CPU_BUILD) if has_them == "True" else 0.0
 
 
 # The table at the end, also where workers of pytest-xdist have run the notebooks

@@ -403,20 +403,20 @@ def uses_study(lm: LanguageModel, draws: int, name: str) -> Study:
     """Every arm by default and as tuned, on every draw and part of a use."""
     use = load(name)
 
-    def work(part: str, shots: int, draw: int, arm: str) -> list[dict]:
+    def work(part: str, shots: int, draw: int, way: str) -> list[dict]:
         drawn, asked = use.given(part, shots, draw)
-        if arm == LOOK_UP:
+        if way == LOOK_UP:
             known = {code(note.text): note.label for note in drawn}  # a dictionary of them
             said = [known.get(code(query.text), "") for query in asked]
             return [row | {"tokens": 0, "processor": 0.0} for row in marked(said, use, asked, "")]
-        return answered(taught_as(lm, name, arm, drawn, asked, draw), use, asked)
+        return answered(taught_as(lm, name, way, drawn, asked, draw), use, asked)
 
     cells = [
-        {"part": part, "shots": shots, "draw": draw, "arm": arm}
+        {"part": part, "shots": shots, "draw": draw, "way": way}
         for draw in range(draws)
         for part in use.parts
         for shots in use.sizes
-        for arm in arms(use, shots)
+        for way in arms(use, shots)
     ]
     asked = len(use.given(use.parts[0], use.sizes[0], 0)[1])
     return Study(name, cells, work, settled_by(use, asked), NUMBERS)
@@ -488,7 +488,7 @@ def of_codes(rows: pd.DataFrame) -> Iterator[dict]:
             yield row("U3", kind, recipe, compare.interval(gap), len(gap))
         gained = ahead(rows, WEIGHTS, NOTHING_SHOWN, recipe, shots=fewer)
         yield row("F2", level, recipe, compare.interval(gained), len(gained))
-        right = compare.right(rows, measure=ANSWERS, arm=f"{WEIGHTS}, {recipe}", shots=every)
+        right = compare.right(rows, measure=ANSWERS, way=f"{WEIGHTS}, {recipe}", shots=every)
         yield row("F4", level, recipe, compare.interval(right), len(right))
         lead = gaps[with_all_notes(recipe, every)]
         yield row("I7", level, recipe, compare.interval(lead), len(lead))
@@ -519,7 +519,7 @@ def ahead(rows: pd.DataFrame, one: str, other: str, recipe: str, **wanted: objec
     The parts of a draw stand side by side.
     """
     rows = compare.where(rows, measure=[KEPT, ANSWERS], **wanted).sort_values(["draw", "part"])
-    first, second = (compare.right(rows, arm=f"{arm}, {recipe}") for arm in (one, other))
+    first, second = (compare.right(rows, way=f"{arm}, {recipe}") for arm in (one, other))
     return first.astype(float) - second
 
 
@@ -528,7 +528,7 @@ def sooner(rows: pd.DataFrame, recipe: str) -> np.ndarray:
     rows, seconds = compare.where(rows, measure=KEPT), []
     order = list(dict.fromkeys(rows["part"]))
     for arm in (WEIGHTS, "prompt"):
-        of_arm = compare.where(rows, arm=f"{arm}, {recipe}")
+        of_arm = compare.where(rows, way=f"{arm}, {recipe}")
         seconds.append(of_arm.pivot(index="draw", columns="part", values="processor")[order])
     return np.log(seconds[0].to_numpy() / seconds[1].to_numpy())
 

@@ -81,8 +81,8 @@ class Part(NamedTuple):
 class Verdict(NamedTuple):
     """A claim's verdict, the number that it hangs on, and in words when it is true.
 
-    `p` is that of the verdict before Holm's correction; `needed` is how many draws would decide
-    what is undecided (0 where nothing is).
+    `p` is that of the verdict before Holm's correction, from so many `draws`; `needed` is how many
+    would decide what is undecided (0 where nothing is).
     """
 
     claim: str
@@ -91,6 +91,7 @@ class Verdict(NamedTuple):
     when: str = ""
     p: float = 1.0
     needed: float = 0.0
+    draws: int = 0
 
 
 def contrast(
@@ -159,6 +160,7 @@ class _Cell(NamedTuple):
     number: Interval
     p: float
     needed: float
+    draws: int
 
 
 def _cell(under: tuple[str, ...], wanted: Sequence[Part], rows: pd.DataFrame) -> _Cell:
@@ -168,7 +170,8 @@ def _cell(under: tuple[str, ...], wanted: Sequence[Part], rows: pd.DataFrame) ->
         number = Interval(row.mean, row.low, row.high)
         outcome = part.outcome(number)
         needed = part.draws_needed(number, row.draws) if outcome == UNDECIDED else 0
-        by_part.append(_Cell(under, outcome, number, part.chance(number, outcome), needed))
+        p = part.chance(number, outcome)
+        by_part.append(_Cell(under, outcome, number, p, needed, row.draws))
     against = [cell for cell in by_part if cell.outcome == CONTRADICTED]
     if against:  # one is enough, so each part was another chance to find one (Bonferroni)
         surest = min(against, key=lambda cell: cell.p)
@@ -182,12 +185,13 @@ def _from_cells(claim: str, cells: Sequence[_Cell]) -> Verdict:
     for same in (yes, no):
         if len(same) == len(cells):
             last = max(same, key=lambda cell: cell.p)
-            return Verdict(claim, last.outcome, last.number, p=last.p)
+            return Verdict(claim, last.outcome, last.number, p=last.p, draws=last.draws)
     pairs = [(s, c) for s in yes for c in no if differ(s.number, c.number)]
     if pairs:
         first = pairs[0][0]
         when = f"true when {_under(yes, cells)}, not when {_under(no, cells)}"
-        return Verdict(claim, DEPENDS, first.number, when, max(min(s.p, c.p) for s, c in pairs))
+        p = max(min(s.p, c.p) for s, c in pairs)
+        return Verdict(claim, DEPENDS, first.number, when, p, draws=first.draws)
     open_ = [cell for cell in cells if cell.outcome == UNDECIDED] or [*yes, *no]
     worst = max(open_, key=lambda cell: cell.needed)
     return Verdict(claim, UNDECIDED, worst.number, needed=worst.needed)
@@ -211,14 +215,20 @@ def _under(cells: Sequence[_Cell], every: Sequence[_Cell]) -> str:
 
 
 def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
-    """Undecide what Holm's step-down test (1979) over all measured claims does not keep."""
+    """Undecide what Holm's step-down test (1979) over all measured claims does not keep.
+
+    Such a claim needs as many draws as bring its p below its step, if the others' stay as they are.
+    """
     kept, count = dict(verdicts), len(verdicts)
     refused = False
     for i, (name, verdict) in enumerate(sorted(verdicts.items(), key=lambda item: item[1].p)):
-        refused |= verdict.p > LEVEL / (count - i)
+        step = LEVEL / (count - i)
+        refused |= verdict.p > step
         if refused and verdict.verdict not in (UNDECIDED, UNMEASURED):
             when = "the interval decides, but not after Holm's correction"
-            kept[name] = verdict._replace(verdict=UNDECIDED, when=when)
+            more = max(1.0, norm.isf(step / 2) / norm.isf(verdict.p / 2))  # in standard errors
+            needed = math.ceil(verdict.draws * more**2)
+            kept[name] = verdict._replace(verdict=UNDECIDED, when=when, needed=needed)
     return kept
 
 

@@ -198,7 +198,7 @@ def test_an_arm_is_taught_as_it_was_chosen_and_stored_again(
     plan = uses.uses_study(tiny, 1, "writers")
     use = uses.load("writers")._replace(way=lambda shots: uses.Way("a", trained=None, passes=1))
     monkeypatch.setattr(uses, "load", lambda name: use)
-    plan = plan._replace(cells=[c for c in plan.cells if c["arm"] == f"{arm}, {recipe}"][:1])
+    plan = plan._replace(cells=[c for c in plan.cells if c["way"] == f"{arm}, {recipe}"][:1])
     rows = study.carry_out(plan, tiny, tmp_path / "fair.csv")
     assert list(rows["measure"]) == ["all rules", "facts"]
     assert (rows["setting"] == best[arm]).all() == (recipe == "tuned")
@@ -209,14 +209,14 @@ def test_an_arm_is_taught_as_it_was_chosen_and_stored_again(
 
 def test_a_dictionary_of_the_notes_answers_every_note(tiny):
     planned = uses.uses_study(tiny, 1, "codes")
-    [cell] = [cell for cell in planned.cells if cell["arm"] == uses.LOOK_UP]
+    [cell] = [cell for cell in planned.cells if cell["way"] == uses.LOOK_UP]
     [row] = planned.work(**cell)
     assert cell["shots"] == 240 and row["right"] == "1" * 80
 
 
 def test_half_of_the_notes_are_asked_against_nothing_and_all_against_every_prompt(tiny):
     use, fair = uses.load("codes"), uses.uses_study(tiny, 1, "codes")
-    asked = {n: {c["arm"] for c in fair.cells if c["shots"] == n} for n in use.sizes}
+    asked = {n: {c["way"] for c in fair.cells if c["shots"] == n} for n in use.sizes}
     assert asked[128] == {f"{a}, {r}" for a in ("nothing", "weights") for r in uses.RECIPES}
     assert {arm.rsplit(", ", 1)[0] for arm in asked[240]} == {*uses.NOTES, "weights", uses.LOOK_UP}
     fewer, every = (use.given("", shots, 3)[0] for shots in use.sizes)
@@ -236,7 +236,7 @@ def stored(name: str, shares: dict[str, float], seconds: dict[str, float] | None
                 for arm in [a for a in (*use.kinds(shots), "weights") if a in shares]:
                     for recipe in uses.RECIPES:
                         about = {"draw": draw, "part": p, "shots": shots}
-                        about |= {"arm": f"{arm}, {recipe}", "processor": (seconds or {}).get(arm)}
+                        about |= {"way": f"{arm}, {recipe}", "processor": (seconds or {}).get(arm)}
                         right = rng.random(asked) < shares[arm]
                         rows.append(about | compare.scored(right, use.measure))
                         rows.append(about | compare.scored(~right, "facts"))

@@ -270,7 +270,7 @@ def test_the_help_names_every_result_with_its_minutes(capsys):
 
 # Studies that were not carried out yet; what has been begun lies in `data/results/unfinished`.
 FAIR = ("support_tickets", "reviews", "verbs", "replies", "emails", "codes", "writers", "together")
-UNFINISHED = [f"fair_{name}" for name in FAIR]
+UNFINISHED = [f"fair_{name}" for name in FAIR if name != "writers"]
 UNFINISHED += [f"tuned_{name}" for name in (*FAIR[3:6], "together", "faults")]
 UNFINISHED += [f"tuned_weights_{name}" for name in FAIR[:2]]
 UNFINISHED += [f"tuned_prompt_{name}" for name in FAIR[:2]]

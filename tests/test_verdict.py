@@ -161,6 +161,9 @@ def test_holms_correction_counts_all_measured_claims():
     assert alone.verdict == SUPPORTED  # the last of the family is held against .05 itself
     beside = decided(barely, otherwise=UNDECIDED)["F2"]
     assert beside.verdict == UNDECIDED and "Holm" in beside.when
+    half = 0.119 * math.sqrt(barely["draws"] / beside.needed)  # of the interval with more draws
+    more = barely | {"low": 0.12 - half, "high": 0.12 + half}
+    assert decided(more, otherwise=UNDECIDED)["F2"].verdict == SUPPORTED
 
 
 def test_how_many_draws_would_decide():
