@@ -5,6 +5,7 @@ kernel.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from inspect import signature
 
@@ -79,7 +80,7 @@ def recall(question: str, measured: float) -> None:
 
 
 def explorer(show: Callable[..., str], sentence: str, **controls: object) -> Panel:
-    """Controls over one view, which is drawn anew whenever a control moves.
+    """Controls over one view, which is drawn anew whenever a control moves, and pale meanwhile.
 
     `show(**values)` gives the view as HTML. A control is made from what it starts with: a list or
     a dict (from names to values) becomes a list to choose from, a range a slider, and so does
@@ -107,7 +108,7 @@ def explorer(show: Callable[..., str], sentence: str, **controls: object) -> Pan
                 if made[name] is not change["owner"]:
                     _renew(made[name], start(name, wanted))
         if None not in values().values():
-            view.value = show(**values())
+            _draw(view, partial(show, **values()))
 
     for control in made.values():
         control.observe(update, names="value")
@@ -115,6 +116,17 @@ def explorer(show: Callable[..., str], sentence: str, **controls: object) -> Pan
     panel = Panel([*made.values(), view], sentence)
     panel.add_class("explorer")
     return panel
+
+
+def _draw(view: w.HTML, show: Callable[[], str]) -> None:
+    """Draw a view anew; it is pale meanwhile, and stays as it was where that fails."""
+    before = view.value
+    view.value = f"<div aria-busy='true' style='opacity:0.4'>{before}</div>"
+    try:
+        view.value = show()
+    except BaseException:
+        view.value = before
+        raise
 
 
 def _control(name: str, start: object) -> w.Widget:

@@ -241,7 +241,8 @@ def move(page, explorer):
     shown = (
         f"element => [...element.querySelectorAll('{SHOWN}')].map(part => part.innerHTML).join()"
     )
-    changed = f"([element, before]) => ({shown})(element) !== before"
+    busy = "element.querySelector('[aria-busy]')"
+    changed = f"([element, before]) => !{busy} && ({shown})(element) !== before"
     changes = {
         ".noUi-handle": lambda slider: slider.press("ArrowRight"),
         # Not by keyboard: in a list JupyterLab takes the arrow keys for itself.

@@ -75,6 +75,22 @@ def test_a_control_that_depends_on_another_is_renewed_with_it():
     assert view.value == "b b1 1" and number.max == 1 and second.options == ("b1",)
 
 
+def test_the_view_is_pale_while_it_is_drawn_and_stays_where_that_fails():
+    seen = []
+
+    def show(number):
+        seen.append(panel.children[-1].value if seen else "")
+        return f"<b>{1 / number:.1f}</b>"
+
+    panel = widgets.explorer(show, "A sentence.", number=(1, 0, 9))
+    number, view = panel.children
+    number.value = 2
+    assert "aria-busy" in seen[1] and "<b>1.0</b>" in seen[1] and view.value == "<b>0.5</b>"
+    with pytest.raises(ZeroDivisionError):
+        number.value = 0
+    assert view.value == "<b>0.5</b>"
+
+
 def test_what_stands_in_a_table_is_text():
     assert "<td>a &lt;b&gt;</td>" in widgets.rows_table([["a <b>", 1]], ["one", "two"])
     assert "<td>0.250</td>" in widgets.bars({"<": 0.25}) and "&lt;" in widgets.bars({"<": 0.25})
