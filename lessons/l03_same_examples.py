@@ -5,6 +5,7 @@ how those are made whose names begin with `tuned_` and `fair_`.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -314,6 +315,14 @@ def _tuned_curves(rows: pd.DataFrame, task: Task) -> pd.DataFrame:
     return chosen.assign(way=ways + readout)
 
 
+STORED = {"past tenses": "verbs", "messages": "support_tickets", "reviews": "reviews"}
+
+
+def stored_curves() -> dict[str, pd.DataFrame]:
+    """The rows of every job that this lesson draws, by the job's name."""
+    return {job: curves_of(name) for job, name in STORED.items()}
+
+
 def questions_of(name: str) -> list[Example]:
     """The held-out questions of a stored curve, in its order."""
     if name.startswith("fair_"):
@@ -483,6 +492,88 @@ def answers(taught: teaching.Taught, examples: Sequence[Example]) -> dict[str, n
     before = taught.task, taught.demonstrations, texts(examples), taught.style
     scores = score_labels(taught.lm, *before)
     return {name: np.array(teaching.read_out(taught.task, scores, name)) for name in READOUTS}
+
+
+def dev_shares(
+    ways: Mapping[tuple[str, str], teaching.Taught], dev: Sequence[Example]
+) -> pd.DataFrame:
+    """What every way and setting gets right of the dev part, a row for each readout.
+
+    The last column says which answer came most often, which shows a prompt that has collapsed.
+    """
+    rows = []
+    for (side, setting), taught in ways.items():
+        for readout, said in answers(taught, dev).items():
+            answer, times = Counter(said).most_common(1)[0]
+            row = {"way": side, "setting": setting, "readout": readout}
+            row |= {"dev": np.mean(said == labels(dev))}
+            rows.append(row | {"commonest answer": f"{answer}, {times} of {len(dev)}"})
+    return pd.DataFrame(rows)
+
+
+def leads(curves: Mapping[str, pd.DataFrame], interval: Callable) -> pd.DataFrame:
+    """Weights minus prompt on every job, by `interval` of what is right; a star where it is sure.
+
+    Both ways are taken by their better readout.
+    """
+    table = {}
+    for job, rows in curves.items():
+        sides = [better(rows, way) for way in ("weights", "prompt")]
+        both = set.intersection(*(set(compare.where(rows, way=way)["shots"]) for way in sides))
+        for n in sorted(both):
+            pair = [compare.right(rows, way=way, shots=n) for way in sides]
+            gap = compare.Interval(*interval(*pair))
+            star = " *" if compare.ahead(gap) else ""
+            table.setdefault(job, {})[f"{n} examples"] = f"{gap:+.2f}{star}"
+    return pd.DataFrame(table).T.fillna("does not fit")
+
+
+def rivals(curves: Mapping[str, pd.DataFrame], listed: np.ndarray) -> str:
+    """In words, who is ahead of asking without examples, of counting words and of a rule.
+
+    `listed` says which messages a prompt with a list, but no example, gets right.
+    """
+    told = [f"{job}: {against_asking(rows)}" for job, rows in curves.items()]
+    few = compare.right(curves["messages"], way=better(curves["messages"], "weights"), shots=8)
+    gap = compare.interval(few.astype(float) - listed)
+    told += [f"messages: 8 trained, minus the list without example: {gap:+.2f}"]
+    told += [f"{job}: {overtakes(curves[job], 'TF-IDF', 'weights')}" for job in list(curves)[1:]]
+    verbs = questions_of(STORED["past tenses"])
+    rule = np.mean([contest.regular(verb.text) == verb.label for verb in verbs])
+    return "\n".join([*told, f"past tenses: the rule 'add -ed' alone gets {rule:.2f}"])
+
+
+def beside_untuned(chosen: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Chosen settings, sizes in the index's first level, with what the stored curve had untuned."""
+    untuned = [
+        compare.right(rows, way=way, shots=n).mean()
+        for n, way in zip(chosen.index.get_level_values(0), chosen["way"], strict=True)
+    ]
+    table = chosen.assign(untuned=untuned).droplevel(1).rename_axis("verbs")
+    return table.set_index("way", append=True).sort_index().round(2)
+
+
+def pairs_and_verbs(
+    taught: Sequence[Example], new: Sequence[Example], known: Sequence[str], **said: Sequence[str]
+) -> pd.DataFrame:
+    """Print what is right of the pairs taught and of new verbs; the first answers to new ones.
+
+    `known` are the trained model's answers to `taught`; `said` holds those to `new`, by way.
+    """
+    shares = [f"{way} {np.mean(np.array(a) == labels(new)):.2f}" for way, a in said.items()]
+    print(f"of the pairs taught, the weights know {np.mean(np.array(known) == labels(taught)):.2f}")
+    print(f"of {len(new)} new verbs: {', '.join(shares)} right")
+    copies = np.isin(said["weights"], labels(taught)).sum()
+    print(f"{copies} of the weights' new answers are word for word one of the pairs taught")
+    return pd.DataFrame(said | {"right": labels(new)}, texts(new)).head(4)
+
+
+def gaps_7b(published: pd.DataFrame) -> pd.DataFrame:
+    """Weights minus prompt on every published data set."""
+    gaps = larger.at_7b(published)[["at few", "at many", "I7: weights minus best prompt"]]
+    return gaps.round(2).set_axis(
+        [f"{larger.FEW} each", "all each had", "all each had, retrieved too"], axis=1
+    )
 
 
 # Explorer and checks

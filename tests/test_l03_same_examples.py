@@ -140,6 +140,49 @@ def test_a_title_says_who_leads_and_where_examples_do_not_help():
     assert l03.finding(alone, 32) == "With 32 examples the weights lead on messages."
 
 
+def test_tries_on_the_dev_part_show_a_collapse(monkeypatch):
+    said = {"plain": np.array(["hot"] * 4), "calibrated": np.array(["hot", "cold"] * 2)}
+    monkeypatch.setattr(l03, "answers", lambda taught, dev: said)
+    table = l03.dev_shares({("prompt", "bare"): None, ("weights", "rate 1"): None}, ASKED)
+    assert list(table["way"]) == ["prompt"] * 2 + ["weights"] * 2
+    assert list(table["dev"]) == [0.5, 1.0] * 2
+    assert table["commonest answer"][0] == "hot, 4 of 4"
+    assert list(l03.choose(table)["readout"]) == ["calibrated"] * 2
+
+
+def test_leads_are_by_the_interval_given_and_marked_where_sure():
+    rows = job((0.9, 0.9, 0.9), (0.3, 0.9, 0.3), 0.4)
+    table = l03.leads({"one": rows, "two": rows}, l03.paired_interval)
+    assert list(table.index) == ["one", "two"]
+    assert table.loc["one", "8 examples"].startswith("+0.60 (")
+    assert [cell.endswith("*") for cell in table.loc["two"]] == [True, False, True]
+
+
+def test_rivals_are_told_for_every_job():
+    told = l03.rivals(l03.stored_curves(), np.zeros((1, 96), dtype=bool)).splitlines()
+    assert [line.split(":")[0] for line in told] == [
+        *("past tenses", "messages", "reviews", "messages", "messages", "reviews", "past tenses"),
+    ]
+    assert "the list without example: +0." in told[3] and "TF-IDF" in told[4]
+
+
+def test_chosen_settings_stand_beside_the_untuned_curve():
+    chosen = pd.concat({n: l03.choose(l03.tried("verbs", n)) for n in (8, 256)})
+    table = l03.beside_untuned(chosen, l03.curves_of("verbs"))
+    assert list(table.index) == [(n, way) for n in (8, 256) for way in ("prompt", "weights")]
+    assert table.loc[(256, "weights"), "untuned"] < table.loc[(256, "weights"), "dev"]
+
+
+def test_memorised_pairs_are_counted(capsys):
+    taught, new = (Example("go", "went"),), (Example("bleed", "bled"), Example("walk", "walked"))
+    said = {"weights": ["went", "walked"], "prompt": ["bled", "walked"]}
+    table = l03.pairs_and_verbs(taught, new, ["went"], **said)
+    told = capsys.readouterr().out
+    assert "know 1.00" in told and "weights 0.50, prompt 1.00 right" in told
+    assert "\n1 of the weights' new answers" in told
+    assert list(table.columns) == ["weights", "prompt", "right"]
+
+
 def test_figures_keep_a_ways_marker_in_every_panel_and_tell_their_numbers(monkeypatch):
     kept = []
     monkeypatch.setattr(l03.plots, "show", lambda *given: kept.append(given))
