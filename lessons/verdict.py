@@ -225,7 +225,7 @@ def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
         step = LEVEL / (count - i)
         refused |= verdict.p > step
         if refused and verdict.verdict not in (UNDECIDED, UNMEASURED):
-            when = "the interval decides, but not after Holm's correction"
+            when = "its interval decides, but not beside all other claims (Holm's correction)"
             more = max(1.0, norm.isf(step / 2) / norm.isf(verdict.p / 2))  # in standard errors
             needed = math.ceil(verdict.draws * more**2)
             kept[name] = verdict._replace(verdict=UNDECIDED, when=when, needed=needed)
