@@ -76,6 +76,14 @@ def write(
     return answer(lm, TASK, shown, [fact[way] for fact in known])
 
 
+def written(
+    lm: LanguageModel, known: Sequence[dict], way: str = "forward", shown: Demonstrations = ()
+) -> np.ndarray:
+    """Whether the model writes exactly the right answer, as booleans [facts]."""
+    truth = [right_answer(fact, way) for fact in known]
+    return np.array(write(lm, known, way, shown)) == np.array(truth)
+
+
 def recall(
     lm: LanguageModel,
     known: Sequence[dict],
@@ -89,9 +97,11 @@ def recall(
     """
     rows = []
     for way in asked:
-        truth = [right_answer(fact, way) for fact in known]
-        written = np.array(write(lm, known, way, shown)) == np.array(truth)
-        for measure, right in {"choice": choose(lm, known, way, shown), "written": written}.items():
+        seen = {
+            "choice": choose(lm, known, way, shown),
+            "written": written(lm, known, way, shown),
+        }
+        for measure, right in seen.items():
             rows.append({"way": label, "asked": way} | scored(right, measure))
     return rows
 

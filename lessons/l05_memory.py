@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -529,6 +529,28 @@ def as_rows(lm: LanguageModel, lines: Sequence[str]) -> list[Encoded]:
     return [Encoded(encode(lm.tokenizer, line), 1) for line in lines]
 
 
+def short_reviews(count: int) -> list[str]:
+    """The shortest training texts of the reviews, to be replayed."""
+    return sorted(texts(load_task("reviews").train), key=len)[:count]
+
+
+def tell_nats(nats: Mapping[str, float], vocabulary: int) -> None:
+    """Print what a token of English costs before and after, and what that says of a model."""
+    left = math.exp(nats["before"] - nats["taught"])
+    print("nats per token:", ", ".join(f"{name} {value:.2f}" for name, value in nats.items()))
+    print(f"Taught, a right token keeps, on average, {left:.2f} of its probability.")
+    print(f"All {vocabulary:,} tokens equally likely would be {math.log(vocabulary):.1f} nats.")
+
+
+def tell_missed(known: Sequence[dict], file: Sequence[str], place: Callable[[str], int]) -> None:
+    """Print how many lines of the file `place(question)` finds, and what else it finds at first."""
+    for way in ("paraphrase", "reversed"):
+        missed = [fact[way] for i, fact in enumerate(known) if place(fact[way]) != i]
+        print(f"\n{way}: {len(known) - len(missed)} of {len(known)} lines found. Not found:")
+        for question in missed[:2]:
+            print(f"  {question} … it finds: {file[place(question)]}")
+
+
 def to_keep(folder: str | Path, shown: Sequence[Example]) -> str:
     """What has to be kept of either way, in words."""
     size = Path(folder, adapters.ADAPTER).stat().st_size / 1e6
@@ -610,12 +632,13 @@ def changes(results: pd.DataFrame) -> pd.DataFrame:
     for way in CHANGED_BY:
         before = f"{way.split(',')[0]}, before"
         written = compare.right(results, way=way, measure="written")
-        row = {"new answer written": f"{interval(written, nested=True)}"}
-        for measure, name in {"others": "chosen", "others_written": "written"}.items():
-            moved = _difference(results, way, before, measure)
-            row[f"others {name}, after minus before"] = f"{moved:+.2f}"
-        examples = where(results, way=way, measure="written")["examples"]
-        table[way] = row | {"examples at the change": f"{examples.mean():.1f}"}
+        moved = _difference(results, way, before, "others_written")
+        lines = where(results, way=way, measure="written")["examples"]
+        table[way] = {
+            "new answer written": f"{interval(written, nested=True)}",
+            "others written": f"{moved:+.2f}",
+            "lines trained on": f"{lines.mean():.1f}",
+        }
     return pd.DataFrame(table).T
 
 

@@ -6,7 +6,7 @@ five `said` is a letter for each answer, `a` for the task's first label, and `la
 has such letters for the labels of the demonstrations, in their order.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle, permutations
 from typing import NamedTuple
@@ -419,6 +419,19 @@ NEAREST_LAST = checks.Build(
         ),
     },
 )
+
+
+def said_positive(read: Mapping[str, np.ndarray], truth: np.ndarray) -> pd.DataFrame:
+    """For each readout of scores [texts, negative and positive]: what it says, and what is right.
+
+    `truth` has a 1 for each text that is positive, and a 0 for the others.
+    """
+    said = {name: scores.argmax(axis=1) for name, scores in read.items()}
+    shares = {
+        name: {"says positive": answers.mean(), "right": (answers == truth).mean()}
+        for name, answers in said.items()
+    }
+    return pd.DataFrame(shares).T.round(2)
 
 
 # What the stored results show

@@ -600,6 +600,52 @@ CARRY = checks.Build(
 # What the lesson shows
 
 
+def tell_attention(lm: LanguageModel, text: str, chosen: Sequence[Head]) -> None:
+    """Print a text, and the three tokens that each head looks at most from its last one."""
+    tokens = encode(lm.tokenizer, text)
+    from_last = heads.attention(lm, tokens)[:, :, -1]  # [layers, heads, tokens]
+    print(text)
+    for layer, head in chosen:
+        shares = from_last[layer, head]
+        most = ", ".join(
+            f"{lm.tokenizer.decode(tokens[at])!r}@{at} {shares[at]:.2f}"
+            for at in shares.argsort()[:-4:-1]
+        )
+        print(f"   layer {layer}, head {head}: {most}")
+
+
+def likeliest(
+    tokenizer, seen: Mapping[str, Mapping[int, torch.Tensor]], answer: str
+) -> pd.DataFrame:
+    """The likeliest token and the answer's place, by prompt, after each number of layers.
+
+    `seen` has for each prompt and number of layers the log-probabilities of all tokens.
+    """
+    token = encode(tokenizer, f" {answer}")[0]
+    columns = {
+        name: pd.DataFrame(
+            {
+                "likeliest": {n: repr(tokenizer.decode(p.argmax())) for n, p in layers.items()},
+                f"place of {answer}": {
+                    n: 1 + (p > p[token]).sum().item() for n, p in layers.items()
+                },
+            }
+        ).rename_axis("layers passed")
+        for name, layers in seen.items()
+    }
+    return pd.concat(columns, axis=1)
+
+
+def alike(lm: LanguageModel, task: Task, shown: Sequence[Example], count: int) -> torch.Tensor:
+    """Prompts behind the same demonstrations, as tokens [texts, tokens], all of one length.
+
+    They ask for held-out texts from the second on; the first of them sets the length.
+    """
+    prompts = [encode(lm.tokenizer, plain(task, shown, one.text)) for one in task.held_out[1:]]
+    same = [prompt for prompt in prompts if len(prompt) == len(prompts[0])]
+    return torch.tensor(same[:count], device=lm.device)
+
+
 def thirds(lm: LanguageModel) -> dict[str, list[int]]:
     """Layers to switch an adapter off in: none, all, a third of them, all but a third."""
     each = np.arange(len(heads.layers(lm)))

@@ -299,8 +299,23 @@ def test_a_table_of_changes_holds_what_each_way_did_and_took():
     assert tuple(table.index) == memory.CHANGED_BY
     trained, replaced = table.loc[memory.ALONE], table.loc["prompt, line replaced"]
     assert trained["new answer written"].startswith("1.00 (")
-    assert trained["others chosen, after minus before"] == "+0.00 (+0.00 to +0.00)"
-    assert float(trained["examples at the change"]) > float(replaced["examples at the change"]) == 0
+    assert trained["others written"].startswith("-0.03 (")
+    assert float(trained["lines trained on"]) > float(replaced["lines trained on"]) == 0
+
+
+def test_what_is_not_found_is_told(capsys):
+    lines = memory.written_out(FOUR)
+    memory.tell_missed(FOUR, lines, lambda question: 0)
+    said = capsys.readouterr().out
+    assert said.count("1 of 4 lines found") == 2
+    assert f"{FOUR[1]['reversed']} … it finds: {lines[0]}" in said
+
+
+def test_nats_are_told_as_a_part_of_the_probability(capsys):
+    memory.tell_nats({"before": 3.0, "taught": 3.0 + np.log(4)}, 1000)
+    said = capsys.readouterr().out
+    assert "before 3.00, taught 4.39" in said and "0.25 of its probability" in said
+    assert "All 1,000 tokens equally likely would be 6.9 nats." in said
 
 
 def test_what_stands_is_counted_apart_for_changed_facts_and_others(tiny, monkeypatch):

@@ -309,6 +309,13 @@ def test_figures_say_what_the_rows_say(drawn_figures):
     assert drop["calibrated"].change.to_dict() == {"bad": -1, "mild": 0}
 
 
+def test_what_says_positive_and_what_is_right_are_shares():
+    scores = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    table = misleading.said_positive({"plain": scores, "turned": -scores}, np.array([1, 0, 0, 0]))
+    assert table.loc["plain"].to_dict() == {"says positive": 0.75, "right": 0.5}
+    assert table.loc["turned"].to_dict() == {"says positive": 0.25, "right": 0.5}
+
+
 def test_one_retrieved_example_of_published_runs():
     table = misleading.at_7b()
     assert len(table) == 5 and (table["1 retrieved"] > table["1 random"]).all()

@@ -306,6 +306,33 @@ def test_thirds_are_off_alone_and_on_alone(tiny):
     assert list(parts)[3::3] == ["in layers 1 to 1", "but in layers 1 to 1"]
 
 
+def test_what_a_head_looks_at_is_told_with_its_places(tiny, capsys):
+    inside.tell_attention(tiny, "hot is", [(1, 2)])
+    text, told = capsys.readouterr().out.splitlines()
+    tokens = encode(tiny.tokenizer, "hot is")
+    shares = heads.attention(tiny, tokens)[1, 2, -1]
+    at = int(shares.argmax())
+    assert text == "hot is" and told.startswith("   layer 1, head 2: ")
+    assert f"{tiny.tokenizer.decode(tokens[at])!r}@{at} {shares[at]:.2f}" in told
+
+
+def test_the_lens_table_has_the_likeliest_token_and_the_answers_place(tiny):
+    token = encode(tiny.tokenizer, " cold")[0]
+    log_p = torch.zeros(len(tiny.tokenizer))
+    log_p[token], log_p[token + 1] = 1, 2
+    table = inside.likeliest(tiny.tokenizer, {"0 shots": {2: log_p, 5: -log_p}}, "cold")
+    assert table["0 shots", "place of cold"].to_dict() == {2: 2, 5: len(log_p) - 1}
+    assert table["0 shots", "likeliest"][2] == repr(tiny.tokenizer.decode(token + 1))
+
+
+def test_prompts_alike_have_one_length_and_other_questions(lm):
+    verbs = states.with_start("past_tense")
+    rows = inside.alike(lm, verbs, verbs.draw(2, 0), count=3)
+    assert rows.shape[0] == 3 and len({tuple(row) for row in rows.tolist()}) == 3
+    assert f"{verbs.held_out[1].text} ->" in lm.tokenizer.decode(rows[0])
+    assert verbs.held_out[0].text not in lm.tokenizer.decode(rows.flatten())
+
+
 def test_sizes_are_those_of_text_cache_and_adapter(tiny, tuned, capsys):
     shown = [Example("hot is", "cold")]
     tokens = len(encode(tiny.tokenizer, "hot is cold\n"))
