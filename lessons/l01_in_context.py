@@ -1,7 +1,8 @@
 """Lesson 1: the pieces that learners build, the study of demonstrations, explorer and checks."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from html import escape
 
@@ -226,7 +227,7 @@ def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) 
     panels: dict[str, dict] = {}
     for (form, n, readout), bits in right.items():
         panel = panels.setdefault(f"with {n} demonstrations" if n else "only asked", {})
-        panel.setdefault(readout, {})[form] = compare.interval(np.asarray(bits))
+        panel.setdefault(f"prompt, {readout}", {})[form] = compare.interval(np.asarray(bits))
     means = {key: float(np.mean(bits)) for key, bits in right.items()}
     best = {n: max((key for key in means if key[1] == n), key=means.get) for n in shots}
     plain_best = {n: max(means[key] for key in means if key[1:] == (n, "plain")) for n in shots}
@@ -242,8 +243,8 @@ def show_forms(right: Mapping[tuple[str, int, str], np.ndarray], chance: float) 
     bare = means["bare", shots[0], "calibrated"]
     plots.whiskers(
         panels,
-        f"Calibrated: bare {bare:.2f}, {first[0]} {means[first]:.2f}, "
-        f"with {shots[-1]} demonstrations up to {means[last]:.2f}",
+        f"Calibrated, the bare question gets {bare:.2f}, the form {first[0]!r} {means[first]:.2f}; "
+        f"{shots[-1]} demonstrations get up to {means[last]:.2f}",
         f"{'; '.join(said).capitalize()}; the dashed line is chance, {chance:.2f}.",
         y="share right (dashed: chance)",
         form="bars",
@@ -328,6 +329,62 @@ def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
         x="demonstrations in the prompt (shots)",
         y="exact match on held-out items",
     )
+
+
+def show_broken(
+    kept: Mapping[str, np.ndarray], broken: Mapping[str, np.ndarray]
+) -> dict[str, compare.Interval]:
+    """Each job with its demonstrations as they are and shuffled; what shuffling costs is given."""
+    gaps = {job: compare.interval(right.astype(float) - broken[job]) for job, right in kept.items()}
+    hurt = sum(gap.low > 0 for gap in gaps.values())
+    most = max(gaps, key=lambda job: gaps[job].mean)
+    told = ", ".join(f"{job} {gap:+.2f}" for job, gap in gaps.items())
+    plots.whiskers(
+        {
+            "": {
+                name: {job: compare.interval(bits) for job, bits in right.items()}
+                for name, right in (("demonstrations", kept), ("demonstrations, shuffled", broken))
+            }
+        },
+        f"Shuffled answers surely hurt {hurt or 'none'} of {len(gaps)} jobs"
+        + (f", {most} most" if hurt else ""),
+        f"What shuffling costs: {told}.",
+        y="share right with 16 demonstrations",
+        form="bars",
+    )
+    return gaps
+
+
+def written_or_chosen(
+    task: Task,
+    wrote: Mapping[tuple[str, int], Sequence[str]],
+    chosen_right: Mapping[tuple[str, int, str], np.ndarray],
+) -> pd.DataFrame:
+    """By form and number of shots, what is right written and chosen, and what was written."""
+    truth, table = np.array([example.label for example in task.held_out]), {}
+    for (form, n), said in wrote.items():
+        words = np.array(said)
+        table[f"{form}, {n} shots"] = {
+            "right, written": (words == truth).mean().round(2),
+            "right, chosen": chosen_right[form, n, "plain"].mean().round(2),
+            "written, but no label": (~np.isin(words, task.labels)).mean().round(2),
+            "wrote, such as": ", ".join(words[words != truth][::25]),
+        }
+    return pd.DataFrame(table).T
+
+
+@contextmanager
+def one_weight_moved(lm: LanguageModel) -> Iterator[None]:
+    """One of the model's weights is another number while this lasts."""
+    weight = next(lm.model.parameters())
+    before = weight[0, 0].item()
+    try:
+        with torch.no_grad():
+            weight[0, 0] = before + 1
+        yield
+    finally:
+        with torch.no_grad():
+            weight[0, 0] = before
 
 
 def prompt_explorer(lm: LanguageModel, tasks: Mapping[str, Task], max_shots: int = 16) -> Panel:
@@ -452,3 +509,26 @@ def _right_of(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> tuple[
     """How many calibrated answers are right, without demonstrations, and all of them."""
     said = predict(task, batch_calibration(score_labels(lm, task, [], texts(asked))))
     return sum(a == e.label for a, e in zip(said, asked, strict=True)), said
+
+
+# What was found
+
+LESSON = "01_in_context_learning"
+
+
+def findings(
+    still: bool, unchanged: bool, gaps: Mapping[str, compare.Interval]
+) -> dict[str, tuple[str, str]]:
+    """What was measured and what else is to know, by claim.
+
+    `still` says that checksums are equal, `unchanged` that answers are; `gaps` what shuffling cost.
+    """
+    bits = f"checksums equal: {still}"
+    same = f"answers {'equal' if unchanged else 'different'} afterwards"
+    cost = "right minus shuffled: " + ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
+    return {
+        "I1": (bits, "Every bit was compared."),
+        "I2": (cost, "Clear for word forms and for choosing a kind; not seen for capitals."),
+        "I3": (same, "The effect ends with the prompt."),
+        "I4": (bits, "No training step was taken."),
+    }

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers import checks, compare, plots
+from helpers.adapters import ADAPTER
 from helpers.data import DATA, Example, Task, load_task, texts, write_whole
 from helpers.finetune import (
     IGNORED,
@@ -416,7 +417,10 @@ def _went(losses: Sequence[float]) -> str:
 
 def plot_exam(right: Mapping[str, np.ndarray]) -> None:
     """Which tickets are right before and after; in each the first half was taught, the rest not."""
-    halves = {when: np.split(marks, 2) for when, marks in right.items()}
+    halves = {
+        name: np.split(marks, 2)
+        for name, marks in zip(("untaught", "trained"), right.values(), strict=True)
+    }
     (b_taught, b_new), (a_taught, a_new) = (map(np.sum, both) for both in halves.values())
     asked = len(next(iter(halves.values()))[0])
     names = f"{asked} taught tickets", f"{asked} new tickets"
@@ -427,7 +431,7 @@ def plot_exam(right: Mapping[str, np.ndarray]) -> None:
                 for w, h in halves.items()
             }
         },
-        f"New tickets sorted right: {b_new} of {asked} before the training, {a_new} after",
+        f"The training lifts new tickets from {b_new} to {a_new} of {asked} right",
         f"New tickets right: {b_new} of {asked} before, {a_new} after. "
         f"Taught ones: {b_taught} before, {a_taught} after.",
         y="share right",
@@ -488,6 +492,26 @@ def run_offline(folder: str, queries: Sequence[str]) -> list[str]:
     alone = {"cwd": ROOT, "env": os.environ | {"HF_HUB_OFFLINE": "1"}}
     done = subprocess.run(command, **alone, capture_output=True, text=True, check=True)
     return done.stdout.split()
+
+
+def may_move(weights: Iterable[torch.Tensor], lm: LanguageModel) -> str:
+    """How many numbers training may move, beside the model's own."""
+    may, total = sum(weight.numel() for weight in weights), lm.model.num_parameters()
+    return f"{may:,} weights may move, beside {total:,} that may not ({may / total:.1%})."
+
+
+def stayed(lm: LanguageModel, folder: str, tokens: Sequence[int], same: bool) -> str:
+    """How large the saved adapter is, what a question takes without it, and if the model moved.
+
+    `tokens` count the question alone and behind the taught tickets.
+    """
+    size, whole = Path(folder, ADAPTER).stat().st_size / 1e6, 4 * lm.model.num_parameters() / 1e6
+    return (
+        f"The adapter's file has {size:.0f} MB, the model {whole:.0f} MB.\n"
+        f"The first question had {tokens[0]} tokens; behind the taught tickets it would have "
+        f"{tokens[1]:,}.\n"
+        f"Your model in memory is {'the same to the last bit' if same else 'CHANGED'}."
+    )
 
 
 # The explorer and the exercises' checks

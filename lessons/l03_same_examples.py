@@ -390,9 +390,9 @@ def beats_asking(rows: pd.DataFrame, way: str) -> list[int]:
 def against_asking(rows: pd.DataFrame) -> str:
     """In words, where each way is surely ahead of zero-shot."""
     sizes = {way: beats_asking(rows, way) for way in ("prompt", "weights")}
-    at = {way: ", ".join(map(str, found)) or "no number of" for way, found in sizes.items()}
-    told = "; ".join(f"{way} with {numbers} examples" for way, numbers in at.items())
-    return f"surely ahead of zero-shot: {told}"
+    at = {way: ", ".join(map(str, found)) for way, found in sizes.items()}
+    told = [f"the {way} with {at[way]} examples" for way in at if at[way]]
+    return f"surely ahead of zero-shot: {' and '.join(told) or 'neither way'}"
 
 
 def finding(curves: Mapping[str, pd.DataFrame], shots: int) -> str:
@@ -509,6 +509,26 @@ def dev_shares(
             row |= {"dev": np.mean(said == labels(dev))}
             rows.append(row | {"commonest answer": f"{answer}, {times} of {len(dev)}"})
     return pd.DataFrame(rows)
+
+
+def draw_contest(right: Mapping[str, np.ndarray], gap: compare.Interval) -> None:
+    """What each way of the learner's contest gets right; the title says whether one surely leads.
+
+    `right` holds "prompt", "weights" and what else was asked; `gap` is weights minus prompt.
+    """
+    counts = {side: int(bits.sum()) for side, bits in right.items()}
+    asked = right["prompt"].size
+    leading = {"weights": "the weights surely lead", "prompt": "the prompt surely leads"}
+    names = {side: side if side in leading else f"prompt, {side}" for side in right}
+    told = ", ".join(f"{names[side]} {count}" for side, count in counts.items())
+    plots.whiskers(
+        {"": {names[side]: {"": compare.interval(bits)} for side, bits in right.items()}},
+        f"Of {asked} tickets the weights sort {counts['weights']} right, the prompt "
+        f"{counts['prompt']}: {leading.get(compare.ahead(gap), 'neither surely leads')}",
+        f"Right of {asked}: {told}. Weights minus prompt, as a share: {gap:+.2f}.",
+        y="share of held-out tickets right",
+        form="bars",
+    )
 
 
 def leads(curves: Mapping[str, pd.DataFrame], interval: Callable) -> pd.DataFrame:

@@ -121,3 +121,15 @@ def test_a_figures_title_says_what_became_of_each_rate(monkeypatch):
     monkeypatch.setattr(l02_fine_tuning.plots, "lines", lambda *given: drawn.append(given))
     l02_fine_tuning.plot_rates({"0.1": [9.0, 30.0, 18.0], "0.001": [9.0, 2.6], "0.01": [9.0, 8.9]})
     assert drawn[0][3] == "Rate 0.1 leaps to 30.0, 0.001 falls to 2.6, 0.01 stays at 8.9"
+
+
+def test_what_may_move_and_what_stayed_are_told_in_numbers(taught, tmp_path):
+    lm, _ = taught
+    total = lm.model.num_parameters()
+    said = l02_fine_tuning.may_move([torch.zeros(2, 500)], lm)
+    assert said.startswith(f"1,000 weights may move, beside {total:,} that may not")
+    (tmp_path / l02_fine_tuning.ADAPTER).write_bytes(bytes(3_000_000))
+    told = l02_fine_tuning.stayed(lm, tmp_path, (56, 1385), same=True)
+    assert told.startswith("The adapter's file has 3 MB") and "have 1,385." in told
+    assert told.endswith("the same to the last bit.")
+    assert "CHANGED" in l02_fine_tuning.stayed(lm, tmp_path, (1, 2), same=False)

@@ -121,8 +121,7 @@ def test_every_way_is_taken_by_the_readout_that_is_better_by_number():
     assert list(lines) == ["prompt", "weights", "zero-shot", "guessing"]
     assert (lines["zero-shot"][0].mean, lines["guessing"][0].mean) == (0.6, 0.25)
     assert l03.against_asking(rows) == (
-        "surely ahead of zero-shot: prompt with no number of examples; "
-        "weights with 8, 32, 128 examples"
+        "surely ahead of zero-shot: the weights with 8, 32, 128 examples"
     )
 
 
@@ -194,6 +193,20 @@ def test_figures_keep_a_ways_marker_in_every_panel_and_tell_their_numbers(monkey
     assert l03.LISTED in names and l03.LISTED not in first.axes[0].get_legend_handles_labels()[1]
     assert "one 0.30 against 0.90 (0.40 only asked)" in told
     assert len(second.axes) == 2 and "on 5 data sets" in told_7b
+
+
+@pytest.mark.parametrize(
+    ("gap", "sure"), [((0.1, -0.1, 0.3), "neither surely leads"), ((0.3, 0.1, 0.5), "the weights")]
+)
+def test_the_contest_says_who_leads_only_where_it_is_sure(gap, sure, monkeypatch):
+    kept = []
+    monkeypatch.setattr(l03.plots, "whiskers", lambda *given, **more: kept.append(given))
+    right = {side: (np.arange(40) < n)[None] for side, n in (("prompt", 10), ("weights", 20))}
+    l03.draw_contest(right | {"only asked": right["prompt"]}, compare.Interval(*gap))
+    ((panels, title, told),) = kept
+    assert list(panels[""]) == ["prompt", "weights", "prompt, only asked"]
+    assert title.startswith("Of 40 tickets the weights sort 20 right, the prompt 10: " + sure)
+    assert "only asked 10. Weights minus prompt" in told
 
 
 @pytest.mark.parametrize("seed", range(5))
