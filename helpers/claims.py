@@ -19,6 +19,9 @@ SUPPORTED, DEPENDS, CONTRADICTED = CHOICES = ("supported", "depends", "contradic
 UNDECIDED, BUILT_IN, UNMEASURED = "undecided", "by construction", "not measured yet"
 MARKS = dict(zip((*CHOICES, UNDECIDED, BUILT_IN, UNMEASURED), "✓◐✗?=–", strict=True))
 VERDICTS, STORED = DATA / "results" / "verdicts.csv", DATA / "results" / "findings.csv"
+STUDIES = {"verbs": "past tenses", "codes": "clinic codes", "replies": "support replies"}
+STUDIES |= {"together": "both ways together", "misled_faults": "faulty prompts"}  # in words
+WAITS = "it waits for "
 COLUMNS = ["claim", "lesson", "measured", "why"]
 
 
@@ -61,6 +64,10 @@ def verdicts() -> pd.DataFrame:
 
 def sentence(row: pd.Series) -> str:
     """A row of `verdicts` in words: the verdict, its number, and when it is true or decided."""
+    if row["when"].startswith(WAITS):
+        names = [n.removeprefix("fair_") for n in row["when"].removeprefix(WAITS).split(" and ")]
+        about = ", ".join(STUDIES.get(name, name.replace("_", " ")) for name in names)
+        return f"{row['verdict']}: the fair comparison is not finished ({about})."
     form = ",.0f" if abs(row["mean"]) >= 10 else ".2f"
     number = Interval(row["mean"], row["low"], row["high"])
     number = "" if pd.isna(row["mean"]) else f", {number:{form}}"
@@ -84,7 +91,8 @@ def board() -> pd.DataFrame:
     run, the learner's own finding stands there, else the stored one of the course's run; `whose`
     says which: "you", "stored" or "both". Nothing is chosen among them: `measured` and `why` tell
     those of every lesson, and `lessons` names the files. `predicted` is the learner's prediction,
-    empty where there is none, and `hit` whether it was right.
+    empty where there is none, and `hit` whether it was right: what is true by construction was
+    supported.
     """
     rows = pd.concat([read(STORED).assign(whose="stored"), findings().assign(whose="you")])
     rows = rows.drop_duplicates(["claim", "lesson"], keep="last").sort_values("lesson")
@@ -98,7 +106,8 @@ def board() -> pd.DataFrame:
         row |= {name: _by_lesson(lines, name) for name in ("measured", "why")}
         whose = "both" if lines["whose"].nunique() > 1 else "".join(lines["whose"].iloc[:1])
         row |= {"lessons": tuple(lines["lesson"]), "whose": whose, "predicted": guess}
-        table.append(row | {"hit": bool(guess) and guess == verdict["verdict"]})
+        true = SUPPORTED if verdict["verdict"] == BUILT_IN else verdict["verdict"]
+        table.append(row | {"hit": bool(guess) and guess == true})
     return pd.DataFrame(table)
 
 

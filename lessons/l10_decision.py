@@ -16,6 +16,7 @@ from helpers.claims import CONTRADICTED, SUPPORTED, UNDECIDED
 from helpers.compare import Interval, interval, paired, read, right, stored
 from helpers.data import DATA
 from helpers.widgets import Panel, explorer
+from lessons import first_looks
 from lessons.verdict import WIDTH, Part
 
 MARGIN = 0.1  # a smaller lead in right answers matters to nobody here
@@ -150,7 +151,7 @@ VERDICT = checks.Build(
     own=verdict,
     trial=lambda piece, _: [OUTCOMES.get(piece(*case[:4]), 9) for case in _cases()],
     truth=lambda _: [OUTCOMES[_part(*case[1:4]).outcome(case[0])] for case in _cases()],
-    praise="your verdicts on 42 numbers, from one draw to ten, are those of the course's own rule.",
+    praise="your verdicts, from one draw to ten, are those of the course's own rule.",
     mistakes={
         "a wide interval is no pass: all of it has to lie above the edge.": partial(
             _misjudged, yes=lambda n, bound, edge: n.mean >= bound
@@ -176,20 +177,20 @@ VERDICT = checks.Build(
 )
 
 
-# Build 2: how many draws would decide
+# Build 2: how many draws or questions would decide
 
 
-def draws_needed(number: Interval, draws: int, bound: float, edge: float) -> float:
-    """With how many draws an interval about the same mean would decide."""
-    missed = edge if number.mean >= bound else bound
-    gap = abs(number.mean - missed)
+def count_needed(number: Interval, counted: int, bound: float, edge: float) -> float:
+    """With how many draws (or questions) an interval about the same mean would decide."""
+    barrier = edge if number.mean >= bound else bound
+    gap = abs(number.mean - barrier)
     half = (number.high - number.low) / 2
-    return math.ceil(draws * (half / gap) ** 2) if gap else math.inf
+    return math.ceil(counted * (half / gap) ** 2) if gap else math.inf
 
 
 def _miscounted(
     number: Interval,
-    draws: int,
+    counted: int,
     bound: float,
     edge: float,
     *,
@@ -197,11 +198,11 @@ def _miscounted(
     wrong_edge: bool = False,
     never: float = math.inf,
 ) -> float:
-    """Draws needed, with a part of the reckoning replaced; `more` is how many times as many."""
+    """`count_needed` with a part replaced; `more` gives how many times as many."""
     reaches = (number.mean >= bound) != wrong_edge
     gap = abs(number.mean - (edge if reaches else bound))
     half = (number.high - number.low) / 2
-    return math.ceil(draws * more(half / gap)) if gap else never
+    return math.ceil(counted * more(half / gap)) if gap else never
 
 
 def _open_cases() -> list[tuple[Interval, int, float, float]]:
@@ -212,7 +213,7 @@ def _open_cases() -> list[tuple[Interval, int, float, float]]:
 
 
 DRAWS = checks.Build(
-    own=draws_needed,
+    own=count_needed,
     trial=lambda piece, _: [piece(*case) for case in _open_cases()],
     truth=lambda _: [
         _part(bound, edge, False).draws_needed(number, draws)
@@ -223,9 +224,9 @@ DRAWS = checks.Build(
         "an interval shrinks with the square root of the draws: square the ratio.": partial(
             _miscounted, more=lambda ratio: ratio
         ),
-        "that is the gap to the wrong edge: one that reaches the bound still has to leave the "
-        "edge behind.": partial(_miscounted, wrong_edge=True),
-        "on the edge no number of draws decides: that is math.inf, not zero.": partial(
+        "that is the gap to the wrong barrier: a mean that reaches the bound still has to leave "
+        "the edge behind.": partial(_miscounted, wrong_edge=True),
+        "on the barrier no number of draws decides: that is math.inf, not zero.": partial(
             _miscounted, never=0.0
         ),
         "the interval reaches from the mean to one end only: take half of its width.": partial(
@@ -388,6 +389,13 @@ def longer(titles: Mapping[str, str]) -> dict[str, tuple[np.ndarray, np.ndarray]
     return found
 
 
+def most_said(title: str) -> str:
+    """How often a way gave its most frequent label in the stored comparison."""
+    said = read(LONGER / "answers.csv")[title]
+    counts = said[said != ""].value_counts()
+    return f"{title}: {counts.index[0]} is {counts.iloc[0]} of {counts.sum()} answers."
+
+
 def contest(
     panels: Mapping[str, Mapping[str, tuple[Interval, int]]],
     titles: Mapping[str, str],
@@ -475,55 +483,97 @@ RUN, MANY, HOLD, SKILL, COUNTS = (
     "whether the model has the skill",
     "what you count as success",
 )
-CONDITIONS = {
-    "F3": (RUN, "It stays in the adapter's file; the model's own weights are as before."),
-    "F6": (RUN, "It takes many times a prompt's teaching, but minutes for a small model."),
-    "F8": (RUN, "One fact is changed easily; many steps of new facts cost some English."),
-    "K3": (RUN, "Teaching is slow, but a prompt that is read anew is slower at each query."),
-    "K4": (RUN, "Training pays off early if the prompt is read anew, late if its cache is kept."),
-    "U2": (RUN, "A new style is ready sooner in a prompt; a known one's adapter goes on at once."),
-    "F7": (MANY, "Not for messages, where eight help; past tenses still gain beyond 32."),
-    "I7": (MANY, "Not all messages fit, but all that fit were not surely better than a few."),
-    "K6": (
-        MANY,
-        "By equal numbers neither way surely leads; the codes rest on unequal ones.",
-    ),
-    "C1": (
-        HOLD,
-        "The training must hold demonstrations of many styles; plain training breaks them.",
-    ),
-    "C2": (HOLD, "Training had to teach how to adapt, too, and a prompt taught facts as well."),
-    "I8": (HOLD, "A missing break between examples surely misleads; mixed case not surely."),
-    "I2": (SKILL, "Clear for word forms and kinds; with capitals it goes less far."),
-    "I5": (SKILL, "Quick; but on messages not surely better than asking without examples."),
-    "K2": (
-        SKILL,
-        "Eight shown lead 128 trained on past tenses, a skill it has; on messages they are level.",
-    ),
-    "F4": (COUNTS, "Surely ahead of the calibrated prompt, and surely below 0.8."),
-    "I6": (COUNTS, "A trial costs a moment; it shows the tone, not the facts."),
-    "K5": (
-        COUNTS,
-        "Forwards it stays as long as its adapter; from the other end it never was there.",
-    ),
-    "U1": (COUNTS, "With few pairs neither is surely ahead in tone; the next step seldom fits."),
+TURNS = {
+    RUN: "F6 F8 K3 K4 U2",
+    MANY: "F7 I7 K6",
+    HOLD: "C1 C2 I8",
+    SKILL: "I2 I5 K2",
+    COUNTS: "F4 I6 K5 U1",
 }
 ALWAYS, MEASURED = "nothing: true by construction", "nothing, as far as measured"
 
 
-def by_kind(board: pd.DataFrame) -> pd.DataFrame:
-    """How many claims have each verdict: those that are true by construction, those measured."""
-    kind = board["claim"].map(claims.claims().set_index("id")["kind"])
-    counts = pd.crosstab(kind, board["verdict"])
-    names = [name for name in claims.MARKS if name in counts]
-    return counts[names].rename_axis(index=None, columns=None)
+# How a claim stands, and so what a prediction is held against.
+BUILT, FAIR, LOOK, OPEN = (
+    "true by construction: supported is right",
+    "decided by the course's rule",
+    "decided by your rule, as a first look",
+    "undecided: nothing to be right about yet",
+)
+
+
+def with_first_looks(board: pd.DataFrame, rule: Callable) -> pd.DataFrame:
+    """The board with what a rule like the learner's `verdict` says where the course's cannot yet.
+
+    `look` is what it says of all first looks at a claim together, `levels` of each, `stands` how
+    the claim stands, and `hit` whether the prediction is right by what is known so far.
+    """
+    looked = look_at(rule)
+    board = board.assign(
+        look=[looked.get(claim, ("", ""))[0] for claim in board["claim"]],
+        levels=[looked.get(claim, ("", ""))[1] for claim in board["claim"]],
+    )
+    first = (board["verdict"] == claims.UNMEASURED) & board["look"].isin(claims.CHOICES)
+    fair, built = board["verdict"].isin(claims.CHOICES), board["verdict"] == claims.BUILT_IN
+    stands = np.select([built, fair, first], [BUILT, FAIR, LOOK], OPEN)
+    told = (board["predicted"] != "") & (board["predicted"] == board["look"])
+    return board.assign(stands=stands, hit=board["hit"].mask(first, told).astype(bool))
+
+
+def look_at(rule: Callable) -> dict[str, tuple[str, str]]:
+    """By claim what a rule says of its first looks, together and of each level."""
+    said = {}
+    for look in first_looks.looks():
+        part = look.part
+        outcome = rule(look.number, part.bound, part.null, part.kind == "at most")
+        said.setdefault(look.claim, []).append((outcome, look.number, look.level))
+    for case in contrasts():
+        said.setdefault(case.claim, []).append((rule(*case.asked), case.number, case.task))
+    found = {claim: first_looks.together([one[:2] for one in all_]) for claim, all_ in said.items()}
+    levels = {
+        claim: "; ".join(
+            f"{name} ({', '.join(level for outcome, _, level in all_ if outcome == name)})"
+            for name in dict.fromkeys(outcome for outcome, *_ in all_)
+        )
+        for claim, all_ in said.items()
+    }
+    for claim, outcome in first_looks.joint(found).items():
+        found[claim] = outcome
+        levels[claim] = f"{outcome} ({', '.join(first_looks.JOINT[claim])} together)"
+    return {claim: (found[claim], levels[claim]) for claim in found}
+
+
+def score(board: pd.DataFrame) -> pd.DataFrame:
+    """How many claims stand how, how many of these were predicted, and how many rightly."""
+    lines = [
+        {
+            "": name,
+            "claims": len(rows),
+            "predicted": (rows["predicted"] != "").sum(),
+            "right": rows["hit"].sum() if name != OPEN else "-",
+        }
+        for name in (BUILT, FAIR, LOOK, OPEN)
+        for rows in [board[board["stands"] == name]]
+    ]
+    return pd.DataFrame(lines).set_index("")
+
+
+def scored(board: pd.DataFrame) -> str:
+    """The score in a sentence."""
+    judged = board[board["stands"] != OPEN]
+    said = judged[judged["predicted"] != ""]
+    return (
+        f"{len(judged)} of {len(board)} claims can be judged. You predicted {len(said)} of them, "
+        f"{said['hit'].sum()} rightly."
+    )
 
 
 def depends(board: pd.DataFrame) -> pd.Series:
-    """What each claim of the board turns on, in words."""
-    built = board["claim"].map(claims.claims().set_index("id")["kind"]) == claims.BUILT_IN
-    known = board["claim"].map(lambda claim: CONDITIONS.get(claim, ("", ""))[0])
-    return known.where(known != "", np.where(built, ALWAYS, MEASURED))
+    """What each claim of the board turns on, in words; nothing, where a verdict is flat."""
+    reading = {claim: turn for turn, names in TURNS.items() for claim in names.split()}
+    flat = board["verdict"].isin([SUPPORTED, CONTRADICTED])
+    known = board["claim"].map(lambda claim: reading.get(claim, MEASURED)).mask(flat, MEASURED)
+    return known.mask(board["verdict"] == claims.BUILT_IN, ALWAYS)
 
 
 class BoardTable:
@@ -541,26 +591,22 @@ class BoardTable:
         return "\n".join(self.lines)
 
 
-def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable:
+def board_table(board: pd.DataFrame) -> BoardTable:
     """The board to read, by what the claims turn on, with a link to each lesson.
 
-    `rule` judges the numbers of `contrasts`, and what it says stands beside the verdicts.
+    It is the board that `with_first_looks` gives.
     """
     board = board.assign(depends=depends(board))
     order = [RUN, MANY, HOLD, SKILL, COUNTS, MEASURED, ALWAYS]
     board = board.sort_values("depends", key=lambda names: names.map(order.index), kind="stable")
-    said = {}
-    for case in contrasts() if rule else []:
-        told = f"{rule(*case.asked)} ({case.task})"
-        said[case.claim] = "; ".join(filter(None, [said.get(case.claim), told]))
     plain = pd.DataFrame(
         {
             "turns on": board["depends"],
             "claim": board["claim"] + " " + board["text"],
-            "by the rule": board["verdict"].map(claims.MARKS) + " " + board["rule"],
-            "the lessons found": [_found(row) for row in board.itertuples()],
-            "by your rule": [said.get(claim, "") for claim in board["claim"]],
-            "you predicted": [_guess(row.predicted, row.hit) for row in board.itertuples()],
+            "by the course's rule": board["verdict"].map(claims.MARKS) + " " + board["rule"],
+            "by your rule, a first look": board["levels"],
+            "the lessons add": board["why"],
+            "you predicted": [_guess(row) for row in board.itertuples()],
         }
     )
     page = plain.map(escape)
@@ -572,15 +618,13 @@ def board_table(board: pd.DataFrame, rule: Callable | None = None) -> BoardTable
     return BoardTable(style, [" | ".join(filter(None, row)) for row in plain.to_numpy()])
 
 
-def _found(row: NamedTuple) -> str:
-    """What the course reads from its lessons' numbers; what the learner's own runs found."""
-    known = row.whose == "stored" and row.claim in CONDITIONS
-    return CONDITIONS[row.claim][1] if known else row.why
-
-
 def _link(lesson: str) -> str:
     return f'<a href="{escape(lesson)}.ipynb">{escape(claims.lesson_number(lesson))}</a>'
 
 
-def _guess(predicted: str, hit: bool) -> str:
-    return f"{predicted}: {'right' if hit else 'wrong'}" if predicted else "–"
+def _guess(row: NamedTuple) -> str:
+    """What was predicted, and whether rightly by what is known so far."""
+    if not row.predicted:
+        return "–"
+    said = "open" if row.stands == OPEN else "right" if row.hit else "wrong"
+    return f"{row.predicted}: {said}{' by the first look' * (row.stands == LOOK)}"

@@ -68,10 +68,10 @@ def draw(rows: pd.DataFrame) -> None:
     plots.whiskers(
         panels,
         f"At 7B the weights are ahead on {few} of {len(claims)} data sets with {FEW} examples, on "
-        f"{many} with all",
+        f"{many} when each has its most",
         f"Llama-2-7B: with {FEW} examples fine-tuning minus prompt is "
-        f"{claims['at few'].min():+.2f} to {claims['at few'].max():+.2f}; with all examples that "
-        f"either had, {claims['at many'].min():+.2f} to {claims['at many'].max():+.2f} "
+        f"{claims['at few'].min():+.2f} to {claims['at few'].max():+.2f}; when each has its most, "
+        f"{claims['at many'].min():+.2f} to {claims['at many'].max():+.2f} "
         "(shown are the lowest, the middle and the highest).",
         x="labelled examples",
         y="accuracy on 250 test items",
@@ -108,3 +108,27 @@ def at_7b(rows: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(lines).set_index("data")
+
+
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Weights minus prompt for each data set: with 32 examples, with as many as the prompt held,
+    and each with its most; then minus the better prompt, and how many its most were.
+
+    Between two measured sizes accuracy is taken as straight in log n.
+    """
+    lines, table = {}, at_7b(rows)
+    for data, name in NAMES.items():
+        weights, prompt = (
+            {n: point.mean for n, point in curve(rows, data, line).items()}
+            for line in ("weights", "prompt")
+        )
+        sizes, held = sorted(weights), max(prompt)
+        equal = np.interp(np.log(held), np.log(sizes), [weights[n] for n in sizes]) - prompt[held]
+        most = f"{max(weights):,} and {held:,}"
+        few, many, retrieved = table.loc[
+            name, ["at few", "at many", "I7: weights minus best prompt"]
+        ]
+        lines[name] = (few, equal, many, retrieved, most)
+    columns = [f"{FEW} each", "the prompt's most, each", "each its most"]
+    columns += ["each its most, better prompt", "the most of weights and prompt"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns).rename_axis("data")

@@ -25,6 +25,12 @@ def show(lesson: int) -> Panel:
     return Panel([part for row in asked for part in _parts(row)], sentence)
 
 
+def recall(question: str, was: str) -> None:
+    """Print what was guessed (by `widgets.predict`), beside what was so."""
+    said = claims.predictions().get(question)
+    print(f"You said: {said}." if said else "You made no guess.", f"It was: {was}.")
+
+
 def _parts(row: dict) -> list[w.Widget]:
     options = {option["text"]: option for option in row["options"]}
     buttons = w.RadioButtons(options=list(options), value=None, layout={"width": "auto"})

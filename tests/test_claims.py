@@ -120,10 +120,19 @@ def test_a_verdict_in_words():
     number = {"verdict": "undecided", "mean": 900, "low": 1, "high": 2400, "needed": 2000}
     said = claims.sentence(pd.Series({**table, **number, "when": ""}))
     assert said == "undecided, 900 (1 to 2,400); about 2,000 draws would decide."
-    waits = {"verdict": claims.UNMEASURED, "mean": float("nan"), "when": "it waits for x"}
-    assert claims.sentence(pd.Series({**table, **waits, "needed": 0})) == (
-        "not measured yet; it waits for x."
+    waits = {"verdict": claims.UNMEASURED, "mean": float("nan"), "needed": 0}
+    waits["when"] = "it waits for fair_support_tickets and fair_verbs"
+    assert claims.sentence(pd.Series({**table, **waits})) == (
+        "not measured yet: the fair comparison is not finished (support tickets, past tenses)."
     )
+
+
+def test_what_waits_names_no_file(learner):
+    waiting = {name: f"it waits for {name}" for name in contrasts.SOURCES}
+    for when in [*waiting.values(), *claims.verdicts()["when"]]:
+        row = claims.verdicts().iloc[0].copy()
+        row["when"], row["verdict"] = when, claims.UNMEASURED
+        assert "_" not in claims.sentence(row) or not when.startswith(claims.WAITS)
 
 
 def test_a_lesson_keeps_and_prints_what_it_found_and_what_the_rule_says(learner, decided, capsys):
@@ -176,13 +185,16 @@ def test_the_learners_own_finding_takes_the_stored_ones_place(learner, found):
 
 def test_predictions_are_compared_with_the_verdicts(learner, decided):
     yes, depends, _ = claims.CHOICES
-    decided(I3=yes, I4=depends)
+    decided(I3=yes, I4=depends, F1=claims.BUILT_IN, F3=claims.BUILT_IN)
+    claims.record_prediction("F1", yes)
+    claims.record_prediction("F3", depends)
     claims.record_prediction("I3", yes)
     claims.record_prediction("I4", yes)
     claims.record_prediction("some other question", "I4")
     assert row("I3").predicted == yes and row("I3").hit
     assert row("I4").predicted == yes and not row("I4").hit
     assert not row("K1").hit and row("K1").predicted == ""
+    assert row("F1").hit and not row("F3").hit  # by construction: it had to be supported
 
 
 def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, found, decided):
@@ -191,11 +203,16 @@ def test_the_table_links_each_lesson_and_shows_marks_as_text(learner, found, dec
     decided(I3=yes, I4=no)
     claims.tell("02_c", {"F1": ("1", "a <b> & c: x < y")})
     claims.record_prediction("I4", yes)
-    page = l10_decision.board_table(claims.board()).to_html()
+
+    def table():
+        board = l10_decision.with_first_looks(claims.board(), l10_decision.verdict)
+        return l10_decision.board_table(board).to_html()
+
+    page = table()
     assert '<a href="01_a.ipynb">1</a> <a href="05_b.ipynb">5</a>' in page
     assert "a &lt;b&gt; &amp; c: x &lt; y" in page
     assert f"✓ {yes}" in page and f"✗ {no}" in page and f"{yes}: wrong" in page
-    assert l10_decision.board_table(claims.board()).to_html() == page
+    assert table() == page
 
 
 def test_buttons_take_what_was_said_before_and_forget_words_that_are_no_more(learner):

@@ -1,14 +1,16 @@
 """The rules that a learner builds decide as the course does; progress shows what was done."""
 
 import json
+import re
 
 import pytest
 
 from helpers import checks, claims, plots
 from helpers.compare import Interval
 from helpers.data import DATA, DataError
-from lessons import l10_decision, progress, quiz
+from lessons import first_looks, l10_decision, progress, quiz
 from lessons.verdict import CONTRADICTED, SUPPORTED, UNDECIDED
+from lessons.verdict import parts as verdict_parts
 from own_data import advice, read_own
 from own_data.judging import Judged, Lead
 
@@ -60,29 +62,88 @@ def test_hasty_looks_cry_wolf():
     assert patient == 200
 
 
-def test_what_a_claim_turns_on_and_how_many_have_each_verdict(learner):
-    board = claims.board().set_index("claim", drop=False)
+@pytest.fixture
+def board(learner):
+    return l10_decision.with_first_looks(claims.board(), l10_decision.verdict)
+
+
+def test_what_a_claim_turns_on(board):
+    board = board.set_index("claim", drop=False)
     turns = l10_decision.depends(board)
-    assert turns["F2"] == l10_decision.MEASURED and turns["I1"] == l10_decision.ALWAYS
+    assert turns["F2"] == l10_decision.MEASURED
+    assert turns["I1"] == turns["F3"] == l10_decision.ALWAYS
     assert turns["K2"] == l10_decision.SKILL and (turns != "").all()
-    counts = l10_decision.by_kind(board)
-    assert counts.to_numpy().sum() == 28 and counts.loc["by construction"].sum() == 7
+    flat = board.assign(verdict=SUPPORTED)
+    assert set(l10_decision.depends(flat)) == {l10_decision.MEASURED}
+    named = " ".join(l10_decision.TURNS.values()).split()
+    assert len(set(named)) == len(named) and set(named) <= set(board["claim"])
 
 
-def test_the_board_shows_what_the_learners_rule_says_and_reads_without_a_page(learner):
-    board = claims.board()
-    table = l10_decision.board_table(board, l10_decision.verdict)
+def test_every_claim_without_a_verdict_has_a_first_look_by_the_learners_rule(board):
+    waits = board[board["verdict"] == claims.UNMEASURED]
+    assert (waits["look"] != "").all() and (waits["levels"] != "").all()
+    said = dict(zip(board["claim"], board["levels"], strict=True))
+    assert said["K2"] == "supported (messages); contradicted (past tenses)"
+    assert said["K6"].endswith("(U1, U2, U3, U4 together)")
+    never = l10_decision.look_at(lambda *_: UNDECIDED)
+    assert {outcome for outcome, _ in never.values()} == {UNDECIDED}
+
+
+def test_first_looks_come_together_as_the_rule_has_it():
+    high, low, wide = Interval(0.5, 0.4, 0.6), Interval(0.0, -0.1, 0.05), Interval(0.2, -0.5, 0.9)
+    both = [(SUPPORTED, high), (CONTRADICTED, low)]
+    assert first_looks.together(both) == claims.DEPENDS
+    assert first_looks.together([(SUPPORTED, wide), (CONTRADICTED, low)]) == UNDECIDED
+    assert first_looks.together([(SUPPORTED, high), (UNDECIDED, wide)]) == UNDECIDED
+    assert first_looks.together([(CONTRADICTED, low)] * 2) == CONTRADICTED
+    four = dict.fromkeys(("U1", "U2", "U3", "U4"), SUPPORTED)
+    assert first_looks.joint(four) == {"K6": SUPPORTED}
+    assert first_looks.joint(four | {"U2": UNDECIDED}) == {"K6": UNDECIDED}
+    assert first_looks.joint(four | {"U2": CONTRADICTED}) == {"K6": claims.DEPENDS}
+
+
+def test_first_looks_ask_what_the_claims_ask():
+    parts = dict(claims.claims()[["id", "parts"]].to_numpy())
+    for look in first_looks.looks():
+        assert look.part in verdict_parts(parts[look.claim]), look
+
+
+def test_the_score_counts_what_can_be_judged(learner):
+    yes, depends, _ = claims.CHOICES
+    for claim, guess in {"F1": yes, "I2": yes, "K2": depends, "C2": yes}.items():
+        claims.record_prediction(claim, guess)
+    board = l10_decision.with_first_looks(claims.board(), l10_decision.verdict)
+    score = l10_decision.score(board)
+    assert score["claims"].sum() == 28 and score["claims"][l10_decision.BUILT] == 7
+    assert score.loc[l10_decision.BUILT, ["predicted", "right"]].tolist() == [1, 1]
+    stands = board.set_index("claim")["stands"]
+    by_claim = {"I2": l10_decision.FAIR, "K2": l10_decision.LOOK, "C2": l10_decision.OPEN}
+    if all(stands[claim] == how for claim, how in by_claim.items()):  # as long as these are so
+        assert score["predicted"].tolist() == [1, 1, 1, 1]
+        assert score["right"].tolist() == [1, 0, 1, "-"]
+        assert l10_decision.scored(board).endswith("You predicted 3 of them, 2 rightly.")
+        table = repr(l10_decision.board_table(board))
+        assert "| supported: open" in table and "| depends: right by the first look" in table
+
+
+def test_the_board_shows_what_the_learners_rule_says_and_reads_without_a_page(board):
+    table = l10_decision.board_table(board)
     (line,) = [line for line in repr(table).splitlines() if "| K2 " in line]
     assert "supported (messages); contradicted (past tenses)" in line
     assert line.startswith("whether the model has the skill | ")
     assert "contradicted (past tenses)" in table.to_html() and "<style" in table._repr_html_()
-    assert "contradicted (past tenses)" not in repr(l10_decision.board_table(board))
 
 
-def test_what_the_learner_found_stands_in_the_place_of_the_courses_reading(learner):
+def test_what_the_learner_found_stands_in_the_place_of_the_stored_finding(learner):
     claims.tell("04_speed_and_cost", {"K3": ("mine", "Not here.")})
-    (line,) = [x for x in l10_decision.board_table(claims.board()).lines if "K3 " in x]
-    assert "Not here." in line and l10_decision.CONDITIONS["K3"][1] not in line
+    board = l10_decision.with_first_looks(claims.board(), l10_decision.verdict)
+    (line,) = [x for x in l10_decision.board_table(board).lines if "K3 " in x]
+    assert "Not here." in line and "The wait is in teaching" not in line
+
+
+def test_what_the_prompt_said_most_is_counted():
+    said = l10_decision.most_said(advice.TITLES["prompt"])
+    assert re.fullmatch(r"examples in the prompt: \w+ is \d+ of 54 answers\.", said)
 
 
 def test_the_longer_comparison_is_of_our_file():

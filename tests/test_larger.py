@@ -40,6 +40,9 @@ def test_contrasts_are_those_of_the_medians():
     table = larger.at_7b(pd.DataFrame(made)).round(6)
     expected = [0.9, 0.3, 0.1, 0.5, -0.3, 0.2]  # half-way from 16 to 64 the prompt is at .5
     assert table.to_numpy().tolist() == [expected] * len(larger.NAMES)
+    few, equal, many, better, most = larger.compared(pd.DataFrame(made)).iloc[0]
+    assert (round(few, 6), round(many, 6), round(better, 6)) == (-0.3, 0.2, 0.1)
+    assert round(equal, 6) == 0.0 and most == "1,024 and 512"  # half-way from 256 to 1,024: .7
 
 
 def test_the_figure_shows_three_data_sets_from_the_lowest_end_to_the_highest(monkeypatch):

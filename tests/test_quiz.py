@@ -5,6 +5,7 @@ from collections import Counter
 import ipywidgets as w
 import pytest
 
+from helpers import claims
 from helpers.data import load_rows
 from lessons import quiz
 
@@ -38,3 +39,14 @@ def test_choosing_an_option_says_why(right):
     buttons.value = option["text"]
     said = panel.children[2].value
     assert option["why"] in said and ("Right." in said) == right
+
+
+def test_a_guess_comes_back(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("COURSE_RECORDS", str(tmp_path))
+    quiz.recall("Which way?", "undecided")
+    claims.record_prediction("Which way?", "word counts")
+    quiz.recall("Which way?", "undecided")
+    assert capsys.readouterr().out.splitlines() == [
+        "You made no guess. It was: undecided.",
+        "You said: word counts. It was: undecided.",
+    ]
