@@ -1,12 +1,14 @@
 """Lesson 0: the explorer of next tokens, the predictions, and the checks of its exercises."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 import ipywidgets as w
+import numpy as np
 import pandas as pd
 
-from helpers import checks, claims
+from helpers import checks, claims, compare
 from helpers.model import LanguageModel
 from helpers.scoring import next_tokens
 from helpers.widgets import Panel, bars, explorer
@@ -22,8 +24,20 @@ def next_token_explorer(lm: LanguageModel, prompt: str) -> Panel:
     return explorer(show, sentence, prompt=prompt, tokens=(8, range(3, 21)))
 
 
+def goals(table: pd.DataFrame) -> pd.Series:
+    """What would count as supported, in a few words, from a claim's contrast and its margin."""
+
+    def goal(row) -> str:
+        least = "at least " * bool(re.match(r"[\d.-]", row.margin))
+        text = f"{row.contrast}: {least}{row.margin}" if row.margin else row.contrast
+        return re.sub(r"(?<!\d)\.(?=\d)", "0.", text)
+
+    return pd.Series([goal(row) for row in table.fillna("").itertuples()], table.index)
+
+
 def predict_claims(table: pd.DataFrame) -> Panel:
-    """Buttons for each claim (columns id, topic, claim), by topic; each choice is recorded."""
+    """Buttons for each claim, by topic, with what would support it; each choice is recorded."""
+    table = table.assign(goal=goals(table))
     known = claims.predictions()
     count = w.Label()
 
@@ -47,8 +61,9 @@ def predict_claims(table: pd.DataFrame) -> Panel:
             style={"button_width": "190px"},
         )
         buttons.claim = claim.id
+        text = f"<b>{claim.id}</b> {escape(claim.claim)}<br><i>{escape(claim.goal)}</i>"
         buttons.observe(record, names="value")
-        return w.VBox([w.HTML(f"<b>{claim.id}</b> {escape(claim.claim)}"), buttons])
+        return w.VBox([w.HTML(text), buttons])
 
     topics = table.groupby("topic", sort=False)
     boxes = w.Accordion(
@@ -61,23 +76,41 @@ def predict_claims(table: pd.DataFrame) -> Panel:
     )
 
 
+def better(prompt: Sequence[bool], weights: Sequence[bool]) -> str:
+    """Which way surely gets more right, in the words of the guess."""
+    gap = compare.interval(np.subtract(weights, prompt, dtype=float)[None])
+    way = compare.ahead(gap)
+    return f"through the {way}" if way else "about the same"
+
+
 def check_recipe(
-    rate: float | None, steps: int | None, new_right: Callable[[float, int], int]
+    rate: float | None,
+    steps: int | None,
+    answer: Callable[[float, int], list[str]],
+    right: Mapping[str, str],
+    goal: int,
 ) -> None:
-    """Train by the learner's recipe and say how many new verbs are right; any number will do.
+    """Train by the learner's recipe; show what comes out for the verbs of `right`, past by present.
 
     A recipe that the loop cannot take, or that would train for minutes, is refused untried.
     """
-    problem, count, tried = None, 0, None not in (rate, steps)
+    problem, praise, tried, said = None, "", None not in (rate, steps), []
     if tried:
         if not 0 < rate <= 0.1:
             problem = "take a rate above 0 and at most 0.1; above that, every weight is torn away."
-        elif not 1 <= steps <= 60:
-            problem = "take 1 to 60 steps; more would only wait."
+        elif not 1 <= steps <= 40:
+            problem = "take 1 to 40 steps; more would only wait."
         else:
-            count = new_right(rate, int(steps))
-    beaten = "as few as with our recipe" if count == 0 else "our recipe got none"
-    checks.tell(tried, problem, f"{count} of the new verbs come out right; {beaten}.")
+            said = answer(rate, int(steps))
+            count = sum(map(str.__eq__, said, right.values()))
+            praise = f"{count} of {len(said)} new verbs come out right."
+            problem = None if count >= goal else f"{praise} {goal} are asked for."
+    checks.tell(tried, problem, praise)
+    rows = zip(right, said, right.values(), strict=False)
+    told = [
+        f"{verb} -> {answered}{' (right)' * (answered == past)}" for verb, answered, past in rows
+    ]
+    print("; ".join(told), end="\n" * bool(told))
 
 
 def check_likely_next(lm: LanguageModel, prompt: str | None, wanted: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from helpers import checks, compare
 from lessons import (
+    l00_start,
     l02_fine_tuning,
     l04_costs,
     l05_memory,
@@ -177,3 +178,32 @@ def test_own_doctor(capsys, monkeypatch, doctor, copied, told):
     monkeypatch.setattr(letters, "write_letters", written)
     l08_clinic.check_own_doctor(None, doctor)
     assert capsys.readouterr().out.startswith(told)
+
+
+PAST = {"find": "found", "run": "ran", "buy": "bought"}
+
+
+@pytest.mark.parametrize(
+    ("rate", "steps", "said", "told"),
+    [
+        (None, None, [], "Not attempted yet"),
+        (1e-3, None, [], "Not attempted yet"),
+        (0, 5, [], "Not yet: take a rate above 0"),
+        (math.nan, 5, [], "Not yet: take a rate above 0"),
+        (1e-3, 400, [], "Not yet: take 1 to 40 steps"),
+        (1e-3, 5, ["found", "ran", "fell"], "Right: 2 of 3 new verbs come out right."),
+        (1e-3, 9, ["found", "fell", "fell"], "Not yet: 1 of 3 new verbs come out right. 2 are"),
+    ],
+)
+def test_a_recipe_of_lesson_0_shows_what_it_makes_of_each_verb(capsys, rate, steps, said, told):
+    l00_start.check_recipe(rate, steps, lambda *_: said, PAST, goal=2)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.startswith(told) and len(rest) == bool(said)
+    if said:
+        assert rest[0].startswith("find -> found (right); run -> ") and "buy -> fell" in rest[0]
+
+
+def test_the_guess_of_lesson_0_is_judged_by_an_interval():
+    assert l00_start.better([True] * 14 + [False] * 6, [False] * 20) == "through the prompt"
+    assert l00_start.better([False] * 20, [True] * 20) == "through the weights"
+    assert l00_start.better([True, False] * 10, [False, True] * 10) == "about the same"

@@ -231,3 +231,14 @@ def test_buttons_take_what_was_said_before_and_forget_words_that_are_no_more(lea
     )
     assert widgets.predict("I3", claims.CHOICES).children[1].value is None
     assert widgets.predict("I2", claims.CHOICES).children[1].value == "depends"
+
+
+def test_each_claim_says_what_would_support_it():
+    table = claims.claims()
+    goals = dict(zip(table["id"], l00_start.goals(table), strict=True))
+    assert goals["I2"].endswith("answers shuffled: at least 0.10")
+    assert goals["K6"] == "U1 and U3 favour the weights, U2 and U4 the prompt: all four supported"
+    assert goals["I4"] == "training steps taken"
+    assert goals["F6"].endswith(": ratio of at least 10") and "within 0.05" in goals["F6"]
+    box = l00_start.predict_claims(table).children[0].children[0].children[0]
+    assert goals["F1"] in box.children[0].value
