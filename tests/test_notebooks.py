@@ -157,14 +157,3 @@ def test_exercises_are_complete(path):
     titles = re.findall(r"<summary>(.*?)</summary>", "\n".join(markdown(notebook)))
     solutions = [title for title in titles if "solution" in title.lower()]
     assert len(solutions) == len(found), "a solution belongs to no cell tagged `exercise`"
-
-
-def test_the_map_asks_for_what_each_lesson_asks_for():
-    """The last column of lesson 0's map names the lessons that the others say to read before."""
-    (table,) = [text for text in markdown(read(LESSONS[0])) if "| you need |" in text]
-    needs = re.findall(r"^\| \[(\d+) .*\| lessons? ([^|]*) \|$", table, re.M)
-    asked = []
-    for path in LESSONS[1:]:
-        (line,) = re.findall(r"\*\*Read before:\*\*(.*?)\*\*Time", markdown(read(path))[1])
-        asked.append((str(int(path.name[:2])), re.findall(r"\[lesson (\d+)\]", line)))
-    assert [(lesson, re.findall(r"\d+", names)) for lesson, names in needs] == asked
