@@ -191,7 +191,8 @@ def excess_of(use, config):
             f"has run for {use.reference_seconds:.0f} s of the reference machine "
             f"({use.seconds:.0f} s here), but may take {seconds:.0f} s."
         )
-    if use.memory / 1e6 > megabytes and use.memory / 1e6 > megabytes + gpu_build():
+    excess = use.memory / 1e6 - megabytes
+    if excess > 0 and excess > gpu_build():  # which imports PyTorch, so it is asked last
         return f"has held {use.memory / 1e6:.0f} MB, but may hold {megabytes:.0f} MB."
     return ""
 

@@ -14,9 +14,9 @@ import numpy as np
 from helpers.claims import CONTRADICTED, DEPENDS, SUPPORTED, UNDECIDED
 from helpers.compare import Interval, interval, paired, right, stored, where
 from helpers.cost import break_even
-from lessons import replies
+from lessons import replies, verdict
 from lessons.styles import texts_right
-from lessons.verdict import Part, differ
+from lessons.verdict import Part, Verdict, differ
 
 GAP, NEAR, RATIO = Part("difference", 0.1), Part("not behind", -0.1), Part("ratio", 10)
 MANY = Part("threshold", 1000)
@@ -149,9 +149,7 @@ def together(said: Sequence[tuple[str, Interval]]) -> str:
 
 def joint(known: Mapping[str, str]) -> dict[str, str]:
     """The claims that sum up others, by what is known of each of these."""
-    found = {}
-    for claim, names in JOINT.items():
-        outcomes = {known[name] for name in names}
-        both = {SUPPORTED, CONTRADICTED} <= outcomes
-        found[claim] = outcomes.pop() if len(outcomes) == 1 else DEPENDS if both else UNDECIDED
-    return found
+    return {
+        claim: verdict.joint(claim, [Verdict(name, known[name], None) for name in names]).verdict
+        for claim, names in JOINT.items()
+    }

@@ -26,6 +26,7 @@ from helpers.claims import (
     SUPPORTED,
     UNDECIDED,
     UNMEASURED,
+    WAITS,
     claims,
 )
 from helpers.compare import Interval
@@ -128,12 +129,12 @@ def decide(
     measured = single.index[single["kind"] != BUILT_IN]
     verdicts |= holm({claim: verdicts[claim] for claim in measured})
     for claim, rule in rules.drop(single.index).iterrows():
-        verdicts[claim] = _joint(claim, [verdicts[name] for name in rule.parts.split()[1:]])
+        verdicts[claim] = joint(claim, [verdicts[name] for name in rule.parts.split()[1:]])
     return [verdicts[claim] for claim in rules.index]
 
 
 def _waits(claim: str, names: Sequence[str]) -> Verdict:
-    return Verdict(claim, UNMEASURED, None, f"it waits for {' and '.join(names)}")
+    return Verdict(claim, UNMEASURED, None, WAITS + " and ".join(names))
 
 
 def _single(claim: str, kind: str, needs: str, rows: pd.DataFrame) -> Verdict:
@@ -232,7 +233,7 @@ def holm(verdicts: dict[str, Verdict]) -> dict[str, Verdict]:
     return kept
 
 
-def _joint(claim: str, of: Sequence[Verdict]) -> Verdict:
+def joint(claim: str, of: Sequence[Verdict]) -> Verdict:
     """A claim that sums up others: what all of them say or, where they differ, which say it."""
     outcomes = {verdict.verdict for verdict in of}
     if UNMEASURED in outcomes:
