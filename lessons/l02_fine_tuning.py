@@ -43,7 +43,7 @@ from helpers.widgets import Panel, explorer
 from lessons import matrices
 
 TASK, SHOTS = "support_tickets", 64
-ROW_TOKENS = 88  # in a training pass: about two tickets; each token more takes 3 MB
+ROW_TOKENS = 80  # in a training pass: two short tickets; each token more takes 3 MB
 ROOT = DATA.parent
 
 
@@ -372,6 +372,7 @@ def share_right(lm: LanguageModel, task: Task, asked: Sequence[Example]) -> floa
 
 def costs(lm: LanguageModel, task: Task, examples: Sequence[Example]) -> pd.Series:
     """The mean surprise at the topic, and at what ends it, in nats."""
+    give_back()  # the pieces that the steps before left
     encoded = encode_examples(lm, task, examples)
     counted = [token_losses(lm, example)[example.start - 1 :] for example in encoded]
     parts = [(losses[:-1].sum(), losses[-1]) for losses in counted]
