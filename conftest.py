@@ -113,23 +113,20 @@ class MoreOfCell(IPyNbCell):
 
 
 def patient(await_reply, config):
-    """Wait for a cell as long as the machine's speed at that time allows."""
+    """Wait for a cell as long as the machine's speed allows, which is measured again at its end."""
+    seconds = float(config.getini("cell_seconds"))
 
     def wait(msg_id, timeout=None):
-        began, left = time.monotonic(), cell_limit(config)
+        began, left = time.monotonic(), seconds * speed.known_slowness()
         while True:
             try:
                 return await_reply(msg_id, timeout=left)
             except Empty:
-                left = cell_limit(config) - (time.monotonic() - began)
+                left = speed.limit(seconds) - (time.monotonic() - began)
                 if left <= 0:
                     raise
 
     return wait
-
-
-def cell_limit(config):
-    return speed.limit(float(config.getini("cell_seconds")))
 
 
 # Limits
