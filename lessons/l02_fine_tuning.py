@@ -561,6 +561,26 @@ def _box(token: str, losses: Sequence[float], counted: bool) -> str:
     )
 
 
+def check_turned(
+    answer: Callable[[str, str], str], taught: Sequence[Example], text: str | None
+) -> None:
+    """Check that a text of the learner's own is sorted another way since the training.
+
+    `answer(when, text)` gives the topic that the model chose "before" it or chooses "after" it.
+    """
+    problem, praise = None, ""
+    if text is not None and not (isinstance(text, str) and text.strip()):
+        problem = 'give a message in quotes, such as "Where is my parcel?".'
+    elif text in texts(taught):
+        problem = "the model was taught this very ticket: write a new one."
+    elif text is not None:
+        before, after = (answer(when, text) for when in ("before", "after"))
+        praise = f"before it was sorted under {before}, now under {after}. Would you, too?"
+        if before == after:
+            problem = f"it was sorted under {before} before, too; what else do customers write of?"
+    checks.tell(text is not None, problem, praise)
+
+
 def check_recipe(
     attempt: Callable[[float, int], tuple[Sequence[float], float]],
     rate: float | None,

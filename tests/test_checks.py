@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from helpers import checks, compare
+from helpers import checks, compare, data
 from lessons import (
     l00_start,
     l02_fine_tuning,
@@ -100,6 +100,24 @@ CHECKS = {
 )
 def test_each_answer_is_told_one_line(capsys, check, answer, told):
     check(answer)
+    said = capsys.readouterr().out
+    assert said.startswith(told) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "topics", "told"),
+    [
+        (None, {}, "Not attempted yet"),
+        (" ", {}, "Not yet: give a message in quotes"),
+        (7, {}, "Not yet: give a message in quotes"),
+        ("taught", {}, "Not yet: the model was taught this very ticket"),
+        ("new", {"before": "a", "after": "b"}, "Right: before it was sorted under a, now under b."),
+        ("new", {"before": "a", "after": "a"}, "Not yet: it was sorted under a before, too"),
+    ],
+)
+def test_a_text_is_turned_by_the_training(capsys, text, topics, told):
+    taught = [data.Example("taught", "a")]
+    l02_fine_tuning.check_turned(lambda when, _: topics[when], taught, text)
     said = capsys.readouterr().out
     assert said.startswith(told) and said.count("\n") == 1
 
