@@ -7,6 +7,7 @@ from html import escape
 import ipywidgets as w
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
 
 from helpers import checks, claims, compare, model, plots
@@ -43,6 +44,12 @@ def show_likely(likely: Mapping[str, Mapping[str, float]]) -> None:
         f"After the first text {city!r} has probability {p:.2f}; after the arrow the best token is "
         f"{other!r} with {q:.2f}.",
     )
+
+
+def show_moving(lm: LanguageModel, moving: Mapping[str, torch.Tensor]) -> None:
+    """How many of the model's weights may move."""
+    count = sum(weight.numel() for weight in moving.values())
+    print(f"{count:,} of {lm.model.num_parameters():,} weights may move")
 
 
 def beside(
@@ -172,14 +179,15 @@ def check_recipe(
     rate: float | None,
     steps: int | None,
     answer: Callable[[float, int], list[str]],
-    right: Mapping[str, str],
+    asked: Sequence[Example],
     goal: int,
 ) -> None:
-    """Train by the learner's recipe; show what comes out for the verbs of `right`, past by present.
+    """Train by the learner's recipe; show what comes out for the verbs that are asked.
 
     A recipe that the loop cannot take, or that would train for minutes, is refused untried.
     """
     problem, praise, tried, said = None, "", None not in (rate, steps), []
+    right = {example.text: example.label for example in asked}
     if tried:
         if not 0 < rate <= 0.1:
             problem = "take a rate above 0 and at most 0.1; above that, every weight is torn away."

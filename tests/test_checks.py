@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from helpers import checks, compare
+from helpers.data import Example
 from lessons import (
     l00_start,
     l02_fine_tuning,
@@ -180,7 +181,7 @@ def test_own_doctor(capsys, monkeypatch, doctor, copied, told):
     assert capsys.readouterr().out.startswith(told)
 
 
-PAST = {"find": "found", "run": "ran", "buy": "bought"}
+PAST = [Example("find", "found"), Example("run", "ran"), Example("buy", "bought")]
 
 
 @pytest.mark.parametrize(
