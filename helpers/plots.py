@@ -66,10 +66,10 @@ def bars(
     """Horizontal bars, one panel for each prompt: what the model holds likely, best at the top."""
     with plt.rc_context(STYLE):
         figure, axes = side_by_side(len(panels), 4.2, 2.9, sharex=True)
-        for axis, colour, (name, values) in zip(axes, COLOURS, panels.items(), strict=False):
+        for axis, (name, values) in zip(axes, panels.items(), strict=True):
             names = [visible(text) for text in values]
             places = np.arange(len(names))[::-1]
-            drawn = axis.barh(places, list(values.values()), color=colour)
+            drawn = axis.barh(places, list(values.values()), color=PROMPT)
             axis.bar_label(drawn, fmt="%.2f", padding=2, fontsize=8)
             axis.set_yticks(places, names, family="monospace")
             axis.set_xlim(0, 1.12)

@@ -1,4 +1,4 @@
-"""Lesson 0: the explorer of next tokens, the predictions, and the checks of its exercises."""
+"""Lesson 0: its tables, figures and explorer, the predictions, and the checks of its exercises."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,11 +7,89 @@ from html import escape
 import ipywidgets as w
 import numpy as np
 import pandas as pd
+import torch
+from IPython.display import display
 
-from helpers import checks, claims, compare
+from helpers import checks, claims, compare, model, plots
+from helpers.data import Example, texts
 from helpers.model import LanguageModel
 from helpers.scoring import next_tokens
 from helpers.widgets import Panel, bars, explorer
+
+QUESTION = "After three examples, which way gets more of the new verbs right?"
+WAYS = ("through the prompt", "through the weights", "about the same")
+PLAIN = {  # what lesson 0 says for a word that comes later
+    "the matrices that LoRA or full fine-tuning moves": "the weights that training moves",
+    "checksum of the weights before and after": "all weights before and after",
+    "zero-shot": "untaught",
+    "adapter of the same 4": "weights trained on the same 4",
+    "in a new offline process": "offline, after a restart",
+    "in a new process": "after a restart",
+}
+
+# Tables and figures
+
+
+def machine(lm: LanguageModel) -> pd.DataFrame:
+    """What the course runs on."""
+    return pd.Series(model.machine(lm), name="this machine").to_frame()
+
+
+def show_likely(likely: Mapping[str, Mapping[str, float]]) -> None:
+    """The likeliest next tokens after two beginnings, side by side."""
+    (city, p), (other, q) = (next(iter(tokens.items())) for tokens in likely.values())
+    plots.bars(
+        likely,
+        f"{p:.2f} for{city}; after an arrow no token has more than {q:.2f}",
+        f"After the first text {city!r} has probability {p:.2f}; after the arrow the best token is "
+        f"{other!r} with {q:.2f}.",
+    )
+
+
+def show_moving(lm: LanguageModel, moving: Mapping[str, torch.Tensor]) -> None:
+    """How many of the model's weights may move."""
+    count = sum(weight.numel() for weight in moving.values())
+    print(f"{count:,} of {lm.model.num_parameters():,} weights may move")
+
+
+def beside(
+    answers: Mapping[str, Sequence[str]], asked: Sequence[Example], rows: int = 8
+) -> pd.DataFrame:
+    """The first answers of each way side by side, and what is right."""
+    right = [example.label for example in asked]
+    return pd.DataFrame({**answers, "right": right}, texts(asked)).head(rows)
+
+
+def show_losses(losses: Sequence[float]) -> None:
+    """The loss at every step of a training."""
+    plots.line(
+        losses,
+        "training step",
+        "loss (nats per token)",
+        f"{len(losses)} steps take the loss from {losses[0]:.1f} to {losses[-1]:.3f}",
+        f"The loss falls from {losses[0]:.2f} to {losses[-1]:.4f}.",
+    )
+
+
+def show_hits(hits: Mapping[str, Sequence[bool]]) -> None:
+    """What each way gets right of the new verbs, with its interval."""
+    asked, shares = len(hits["prompt"]), {way: np.mean(right) for way, right in hits.items()}
+    figure = plots.whiskers_drawn(
+        {"": {way: {way: compare.interval(right)} for way, right in hits.items()}},
+        f"On new verbs: prompt {shares['prompt']:.2f}, weights {shares['weights']:.2f}",
+        y=f"exact match on {asked} new verbs",
+    )
+    (axis,) = figure.axes
+    axis.set_xticks([line.get_xdata()[0] for line, *_ in axis.containers], list(hits))
+    figure.legends[0].remove()  # the ways stand below their points
+    plots.show(
+        figure,
+        f"Of {asked} new verbs, the prompt gets {shares['prompt']:.0%} right and the weights "
+        f"{shares['weights']:.0%}.",
+    )
+
+
+# Tokens and predictions
 
 
 def next_token_explorer(lm: LanguageModel, prompt: str) -> Panel:
@@ -30,9 +108,20 @@ def goals(table: pd.DataFrame) -> pd.Series:
     def goal(row) -> str:
         least = "at least " * bool(re.match(r"[\d.-]", row.margin))
         text = f"{row.contrast}: {least}{row.margin}" if row.margin else row.contrast
+        for word, plain in PLAIN.items():
+            text = text.replace(word, plain)
         return re.sub(r"(?<!\d)\.(?=\d)", "0.", text)
 
     return pd.Series([goal(row) for row in table.fillna("").itertuples()], table.index)
+
+
+def show_claims() -> Panel:
+    """All claims with what would support each, as a table, and buttons for predictions."""
+    table = claims.claims()
+    shown = table[["id", "topic", "claim"]].assign(goal=goals(table))
+    shown = shown.rename(columns={"goal": "looked at, and what it must reach to be supported"})
+    display(shown.style.hide(axis="index").set_properties(**{"text-align": "left"}))
+    return predict_claims(table)
 
 
 def predict_claims(table: pd.DataFrame) -> Panel:
@@ -80,21 +169,25 @@ def better(prompt: Sequence[bool], weights: Sequence[bool]) -> str:
     """Which way surely gets more right, in the words of the guess."""
     gap = compare.interval(np.subtract(weights, prompt, dtype=float)[None])
     way = compare.ahead(gap)
-    return f"through the {way}" if way else "about the same"
+    return f"through the {way}" if way else WAYS[-1]
+
+
+# Exercises
 
 
 def check_recipe(
     rate: float | None,
     steps: int | None,
     answer: Callable[[float, int], list[str]],
-    right: Mapping[str, str],
+    asked: Sequence[Example],
     goal: int,
 ) -> None:
-    """Train by the learner's recipe; show what comes out for the verbs of `right`, past by present.
+    """Train by the learner's recipe; show what comes out for the verbs that are asked.
 
     A recipe that the loop cannot take, or that would train for minutes, is refused untried.
     """
     problem, praise, tried, said = None, "", None not in (rate, steps), []
+    right = {example.text: example.label for example in asked}
     if tried:
         if not 0 < rate <= 0.1:
             problem = "take a rate above 0 and at most 0.1; above that, every weight is torn away."

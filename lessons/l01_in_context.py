@@ -9,8 +9,6 @@ from html import escape
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import log_softmax
-from tqdm.auto import tqdm
 
 from helpers import checks, compare, plots
 from helpers.data import Example, Task, load_task, texts
@@ -154,9 +152,14 @@ LABEL_SCORES = checks.Build(
 
 
 def calibrate(scores: np.ndarray) -> np.ndarray:
-    log_p = log_softmax(scores, axis=1)
-    usual = np.log(np.exp(log_p).mean(axis=0))
-    return log_p - usual
+    shares = np.exp(scores)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    usual = shares.mean(axis=0)
+    return np.log(shares / usual)
+
+
+def _shares(scores: np.ndarray, axis: int = 1) -> np.ndarray:
+    return np.exp(scores) / np.exp(scores).sum(axis=axis, keepdims=True)
 
 
 SCORES = np.array([[-1.0, -3.0, -2.5], [-4.0, -2.0, -6.0]])
@@ -167,32 +170,30 @@ CALIBRATE = checks.Build(
     truth=lambda _: batch_calibration(SCORES),
     praise="your numbers are those of scoring.batch_calibration.",
     mistakes={
-        "The mean is not over the questions alone: say mean(axis=0).": (
-            lambda scores: (
-                log_softmax(scores, axis=1)
-                - np.log(np.exp(log_softmax(scores, axis=1)).mean(axis=1, keepdims=True))
-            )
+        "The mean is not over the questions: say mean(axis=0).": (
+            lambda scores: np.log(_shares(scores) / _shares(scores).mean(axis=1))
         ),
-        "That is the mean of logarithms: take the mean of the probabilities, then its logarithm.": (
-            lambda scores: log_softmax(scores, axis=1) - log_softmax(scores, axis=1).mean(axis=0)
+        "One mean for all labels takes no lean away: say mean(axis=0).": (
+            lambda scores: np.log(_shares(scores) / _shares(scores).mean())
         ),
-        "A logarithm is missing: take np.log of the mean before it is subtracted.": (
-            lambda scores: (
-                log_softmax(scores, axis=1) - np.exp(log_softmax(scores, axis=1)).mean(axis=0)
-            )
+        "A question's shares do not add up to one: the sum runs over the labels, axis=1.": (
+            lambda scores: np.log(_shares(scores, 0) / _shares(scores, 0).mean(axis=0))
         ),
-        "A question's scores are not shares among the labels: say log_softmax(scores, axis=1).": (
-            lambda scores: scores - np.log(np.exp(scores).mean(axis=0))
+        "That is the mean of logarithms: take the mean of the shares.": (
+            lambda scores: np.log(_shares(scores)) - np.log(_shares(scores)).mean(axis=0)
         ),
-        "The usual share is added: subtract it.": (
-            lambda scores: 2 * log_softmax(scores, axis=1) - calibrate(scores)
+        "A logarithm is missing: return np.log of each share over its usual one.": (
+            lambda scores: _shares(scores) / _shares(scores).mean(axis=0)
+        ),
+        "The usual share is multiplied: divide by it.": (
+            lambda scores: np.log(_shares(scores) * _shares(scores).mean(axis=0))
         ),
     },
 )
 
 # Asking
 
-
+QUESTION = "Told the eight kinds, without an example, how many of 120 words does it sort right?"
 LIST = contest.LIST | {
     "category": """The kinds are:
 animal: a creature that lives
@@ -268,31 +269,12 @@ def show_next(views: Mapping[str, Mapping[str, float]], answer: str) -> None:
 # Demonstrations
 
 
-def curve(
-    lm: LanguageModel,
-    task: Task,
-    shots: Sequence[int],
-    draws: int,
-    items: int = 40,
-    change: Callable[[list[Example], int], list[Example]] = lambda drawn, seed: drawn,
-    ask: Callable[..., Sequence[str]] = answer,
-) -> np.ndarray:
-    """Exact match of the written answers on the first `items` held-out texts.
+JOBS = {"past tenses": "past_tense", "plurals": "plurals", "capitals": "capitals"}
 
-    Returns a boolean array [shots, draws, items]. Draw `d` uses seed `d`, and a larger number of
-    shots adds demonstrations to the smaller one; `change` makes other ones of them, and `ask` may
-    choose instead of writing. Without demonstrations all draws are the same, so they are asked
-    once.
-    """
-    asked = task.held_out[:items]
-    right = np.empty((len(shots), draws, len(asked)), dtype=bool)
-    for s, d in tqdm(list(np.ndindex(len(shots), draws)), desc=task.name, leave=False):
-        if shots[s] == 0 and d > 0:
-            right[s, d] = right[s, 0]
-            continue
-        said = ask(lm, task, change(task.draw(shots[s], seed=d), d), texts(asked))
-        right[s, d] = [text == example.label for text, example in zip(said, asked, strict=True)]
-    return right
+
+def jobs() -> dict[str, Task]:
+    """The jobs whose answers are written, by their names in words."""
+    return {job: load_task(name) for job, name in JOBS.items()}
 
 
 def choose(
@@ -300,6 +282,16 @@ def choose(
 ) -> list[str]:
     """The likeliest label for each text, plain, where `scoring.answer` writes."""
     return predict(task, score_labels(lm, task, shown, asked))
+
+
+def best_first(scores: Sequence[float], labels: Sequence[str]) -> pd.Series:
+    """The labels with their scores, the likeliest first."""
+    return pd.Series(scores, labels, name="score").sort_values(ascending=False).round(1)
+
+
+def beside(asked: Sequence[str], written: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """What was written at several times, a row for each question."""
+    return pd.DataFrame(written, asked)
 
 
 def chosen(task: Task, tables: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -314,21 +306,38 @@ def chosen(task: Task, tables: Mapping[str, np.ndarray]) -> pd.DataFrame:
     return counts.fillna(0).astype(int).T
 
 
-def show_curves(curves: Mapping[str, np.ndarray], shots: Sequence[int]) -> None:
-    """Exact match against the number of demonstrations, a line for each job."""
+def show_curves(
+    curves: Mapping[str, Sequence[np.ndarray]],
+    shots: Sequence[int],
+    told: Mapping[str, np.ndarray],
+) -> None:
+    """Exact match against the number of demonstrations, a line for each job.
+
+    `curves` holds what is right [draws, items] at each of `shots`, `told` that of an instruction
+    without demonstrations, by job.
+    """
     scores = {
-        name: {n: compare.interval(bits) for n, bits in zip(shots, right, strict=True)}
-        for name, right in curves.items()
+        job: {str(n): compare.interval(bits) for n, bits in zip(shots, right, strict=True)}
+        for job, right in curves.items()
     }
-    most = ", ".join(f"{name} {right[-1].mean():.2f}" for name, right in curves.items())
-    spread = ", ".join(f"{name} {compare.interval(right[-1])}" for name, right in curves.items())
+    most = ", ".join(f"{job} {right[-1].mean():.2f}" for job, right in curves.items())
+    spread = ", ".join(f"{job} {compare.interval(right[-1])}" for job, right in curves.items())
+    alone = ", ".join(f"{job} {right.mean():.2f}" for job, right in told.items())
+    half = ", ".join(f"{job} {half_from(right, shots)}" for job, right in curves.items())
     plots.whiskers(
         {"": scores},
-        f"With {shots[-1]} examples: {most}",
-        f"At {shots[-1]} shots: {spread}.",
+        f"{shots[-1]} examples: {most}",
+        f"At {shots[-1]} shots: {spread}. Half are right: {half}. "
+        f"Only told what to write: {alone}.",
         x="demonstrations in the prompt (shots)",
         y="exact match on held-out items",
     )
+
+
+def half_from(right: Sequence[np.ndarray], shots: Sequence[int]) -> str:
+    """In words, from how many demonstrations on half of the items are right."""
+    enough = [n for n, bits in zip(shots, right, strict=True) if bits.mean() >= 0.5]
+    return f"from {enough[0]} shots on" if enough else f"not by {shots[-1]} shots"
 
 
 def show_broken(
@@ -472,18 +481,15 @@ def _pairs_problem(
 
 
 def check_instruction(
-    lm: LanguageModel,
-    task: Task,
-    asked: Sequence[Example],
-    other: Sequence[Example],
-    instruction: str | None,
-    goal: int,
+    lm: LanguageModel, task: Task, instruction: str | None, by_list: np.ndarray
 ) -> None:
-    """Check that an instruction, without demonstrations, gets more than `goal` of `asked` right.
+    """Check that an instruction, without demonstrations, gets more held-out words right.
 
-    Answers are calibrated. What it gets of `other` items is told too: those it was not made on.
+    `by_list` says which of them the course's list gets right, as calibrated as these answers. What
+    the instruction gets of the training words is told too: those it was not made on.
     """
     problem, praise = None, ""
+    goal, asked, other = by_list.sum(), task.held_out, task.train
     said_words = set(re.findall(r"\w+", (instruction or "").lower()))
     copied = [e.text for e in asked if e.text.lower() in said_words]
     if copied:
@@ -526,9 +532,11 @@ def findings(
     bits = f"checksums equal: {still}"
     same = f"answers {'equal' if unchanged else 'different'} afterwards"
     cost = "right minus shuffled: " + ", ".join(f"{name} {gap:+.2f}" for name, gap in gaps.items())
+    hurt = {sure: [job for job, g in gaps.items() if (g.low > 0) == sure] for sure in (True, False)}
+    sure, open_ = (", ".join(hurt[key]) or "none" for key in (True, False))
     return {
         "I1": (bits, "Every bit was compared."),
-        "I2": (cost, "Clear for word forms and for choosing a kind; not seen for capitals."),
+        "I2": (cost, f"It surely costs: {sure}. Not seen: {open_}."),
         "I3": (same, "The effect ends with the prompt."),
         "I4": (bits, "No training step was taken."),
     }

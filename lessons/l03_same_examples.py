@@ -268,6 +268,10 @@ INTERVAL = checks.Build(
 
 # The stored curves, in this lesson's words
 
+QUESTION = (
+    "Of 96 tickets, how many more will the weights sort right than the prompt? (Fewer: below 0)"
+)
+
 OLD_NAMES = {
     "in-context": "prompt",
     "in-context, calibrated": "prompt, calibrated",
@@ -295,7 +299,7 @@ def curves_of(name: str) -> pd.DataFrame:
     recipe = teaching.LORA
     settings = {
         "in-context": lambda n: "bare",
-        "lora": lambda n: f"rate {recipe.rate:g}, passes {teaching.passes(n)}",
+        "lora": lambda n: f"rate {recipe.rate:g}, {_passes(teaching.passes(n))}",
     }
     taken = [settings.get(row.way, lambda n: "")(row.shots) for row in rows.itertuples()]
     return rows.assign(setting=taken, way=rows["way"].replace(OLD_NAMES))
@@ -330,19 +334,8 @@ def questions_of(name: str) -> list[Example]:
     return study.questions(load_task(name), ITEMS[name])
 
 
-def allowed(curves: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """What the prompt and the weights were given, by number of examples; equal jobs in one row."""
-    taken = {
-        (job, way): compare.where(table, way=way).groupby("shots")["setting"].first()
-        for way in ("prompt", "weights")
-        for job, table in curves.items()
-    }
-    given, together = pd.DataFrame(taken).T.fillna("does not fit"), {}
-    for (job, way), settings in zip(given.index, given.to_numpy(), strict=True):
-        together.setdefault((way, *settings), []).append(job)
-    index = [(", ".join(jobs), way) for (way, *_), jobs in together.items()]
-    rows = [settings for _, *settings in together]
-    return pd.DataFrame(rows, pd.MultiIndex.from_tuples(index), given.columns)
+def _passes(count: int) -> str:
+    return f"{count} pass{'es' if count > 1 else ''}"
 
 
 def better(rows: pd.DataFrame, way: str) -> str:
@@ -385,14 +378,6 @@ def beats_asking(rows: pd.DataFrame, way: str) -> list[int]:
     names = better(rows, way), better(rows, "zero-shot")
     sizes = sorted(set(compare.where(rows, way=names[0])["shots"]))
     return [n for n in sizes if compare.difference(rows, *names, shots=n).low > 0]
-
-
-def against_asking(rows: pd.DataFrame) -> str:
-    """In words, where each way is surely ahead of zero-shot."""
-    sizes = {way: beats_asking(rows, way) for way in ("prompt", "weights")}
-    at = {way: ", ".join(map(str, found)) for way, found in sizes.items()}
-    told = [f"the {way} with {at[way]} examples" for way in at if at[way]]
-    return f"surely ahead of zero-shot: {' and '.join(told) or 'neither way'}"
 
 
 def finding(curves: Mapping[str, pd.DataFrame], shots: int) -> str:
@@ -468,18 +453,15 @@ def draw_7b(published: pd.DataFrame, shown: Sequence[str] = ("banking77", "trec"
 
 
 def overtakes(rows: pd.DataFrame, a: str, b: str) -> str:
-    """In words, from how many examples on `a` is ahead of `b`, with the 95 % interval."""
+    """In words, from how many examples on `a` leads `b`, with the 95 % interval."""
     sizes = sorted(set(compare.where(rows, way=a)["shots"]) & set(rows["shots"]) - {0})
 
     def place(n: float) -> str:
-        return f"later than {sizes[-1]}" if n == math.inf else f"{max(n, sizes[0]):.0f}"
+        return f">{sizes[-1]}" if n == math.inf else f"{max(n, sizes[0]):.0f}"
 
     at, low, high = contest.crossing(rows, a, b)
-    start = f"{a} ahead of {b} from {place(at)} examples on"
-    if at == math.inf:
-        start = f"{a} not ahead of {b} by {sizes[-1]} examples"
-    spread = f"95 %: {place(low)} to {place(high)}"
-    return f"{start} ({'the same in 95 % of new samples' if low == high else spread})"
+    told = f"leads from {place(at)} on" if at < math.inf else f"does not lead by {sizes[-1]}"
+    return told + (f" ({place(low)} to {place(high)})" if low < math.inf else "")
 
 
 def labels(examples: Sequence[Example]) -> np.ndarray:
@@ -506,7 +488,7 @@ def dev_shares(
         for readout, said in answers(taught, dev).items():
             answer, times = Counter(said).most_common(1)[0]
             row = {"way": side, "setting": setting, "readout": readout}
-            row |= {"dev": np.mean(said == labels(dev))}
+            row |= {"dev": np.mean(said == labels(dev)).round(3)}
             rows.append(row | {"commonest answer": f"{answer}, {times} of {len(dev)}"})
     return pd.DataFrame(rows)
 
@@ -548,29 +530,45 @@ def leads(curves: Mapping[str, pd.DataFrame], interval: Callable) -> pd.DataFram
     return pd.DataFrame(table).T.fillna("does not fit")
 
 
-def rivals(curves: Mapping[str, pd.DataFrame], listed: np.ndarray) -> str:
-    """In words, who is ahead of asking without examples, of counting words and of a rule.
+def rivals(curves: Mapping[str, pd.DataFrame], listed: np.ndarray) -> pd.DataFrame:
+    """With how many examples each way surely beats only asking, and what a cheaper rival gets.
 
-    `listed` says which messages a prompt with a list, but no example, gets right.
+    `listed` says which messages a prompt with a list, but no example, gets right; on all other jobs
+    only asking is bare.
     """
-    told = [f"{job}: {against_asking(rows)}" for job, rows in curves.items()]
+    table = {}
+    for job, rows in curves.items():
+        for way in ("prompt", "weights"):
+            sizes = ", ".join(map(str, beats_asking(rows, way))) or "never"
+            table.setdefault(job, {})[f"{way} beats only asking with"] = sizes
+        table[job]["a cheaper rival"] = _rule() if job == "past tenses" else _counting(rows)
     few = compare.right(curves["messages"], way=better(curves["messages"], "weights"), shots=8)
     gap = compare.interval(few.astype(float) - listed)
-    told += [f"messages: 8 trained, minus the list without example: {gap:+.2f}"]
-    told += [f"{job}: {overtakes(curves[job], 'TF-IDF', 'weights')}" for job in list(curves)[1:]]
+    table["messages"]["8 trained minus list, no example"] = f"{gap:+.2f}"
+    return pd.DataFrame(table).T.fillna("")
+
+
+def _counting(rows: pd.DataFrame) -> str:
+    return f"counting words {overtakes(rows, 'TF-IDF', 'weights')}"
+
+
+def _rule() -> str:
     verbs = questions_of(STORED["past tenses"])
     rule = np.mean([contest.regular(verb.text) == verb.label for verb in verbs])
-    return "\n".join([*told, f"past tenses: the rule 'add -ed' alone gets {rule:.2f}"])
+    return f"the rule 'add -ed' gets {rule:.2f}"
 
 
 def beside_untuned(chosen: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Chosen settings, sizes in the index's first level, with what the stored curve had untuned."""
-    untuned = [
-        compare.right(rows, way=way, shots=n).mean()
-        for n, way in zip(chosen.index.get_level_values(0), chosen["way"], strict=True)
-    ]
-    table = chosen.assign(untuned=untuned).droplevel(1).rename_axis("verbs")
-    return table.set_index("way", append=True).sort_index().round(2)
+    points = list(zip(chosen.index.get_level_values(0), chosen["way"], strict=True))
+    taken = [compare.where(rows, way=way, shots=n)["setting"].iloc[0] for n, way in points]
+    right = [compare.right(rows, way=way, shots=n).mean() for n, way in points]
+    table = pd.DataFrame(
+        {"untuned": taken, "in the figure": right}
+        | {"tuned": list(chosen["setting"]), "on the dev part": list(chosen["dev"])},
+        pd.MultiIndex.from_tuples(points, names=["verbs", "way"]),
+    )
+    return table.sort_index().round(2)
 
 
 def pairs_and_verbs(
@@ -586,14 +584,6 @@ def pairs_and_verbs(
     copies = np.isin(said["weights"], labels(taught)).sum()
     print(f"{copies} of the weights' new answers are word for word one of the pairs taught")
     return pd.DataFrame(said | {"right": labels(new)}, texts(new)).head(4)
-
-
-def gaps_7b(published: pd.DataFrame) -> pd.DataFrame:
-    """Weights minus prompt on every published data set."""
-    gaps = larger.at_7b(published)[["at few", "at many", "I7: weights minus best prompt"]]
-    return gaps.round(2).set_axis(
-        [f"{larger.FEW} each", "all each had", "all each had, retrieved too"], axis=1
-    )
 
 
 # Explorer and checks
@@ -742,25 +732,26 @@ def findings(verbs: pd.DataFrame, tickets: pd.DataFrame) -> dict[str, tuple[str,
     """What was measured and what else is to know, by claim; every way by its better readout."""
     weights, prompt, asked = (better(tickets, w) for w in ("weights", "prompt", "zero-shot"))
     best, n = max((share, n) for n, share in curve_of(tickets, weights).items())
-    ahead, equal, gain = lead(tickets, 32), lead(tickets, 8), lead(tickets, 8, "zero-shot")
+    ahead, gain = lead(tickets, 32), lead(tickets, 8, "zero-shot")
+    few = compare.Interval(*lead(tickets, 8)[:3])
     verb_gap, ticket_gap = (_shown_minus_trained(rows) for rows in (verbs, tickets))
     counts = {size: share.mean for size, share in curve_of(tickets, "TF-IDF").items()}
     many, passes = max(counts), contest.tried("verbs", "weights")[256]
     return {
         "F4": (
-            f"messages, {n} examples: {best}",
-            f"Minus the prompt ({readout_of(prompt)}), 32 examples: {ahead}. "
-            f"Word counts: {counts[n]:.2f} with {n}, {counts[many]:.2f} with {many}.",
+            f"trained on {n} messages: {best}",
+            f"Weights minus prompt ({readout_of(prompt)}) with 32 each: {ahead}. Counting words "
+            f"gets {counts[n]:.2f} with {n} and {counts[many]:.2f} with {many}.",
         ),
         "F7": (
-            f"8 messages, weights minus zero-shot ({readout_of(asked)}): {gain}",
-            f"256 verbs on dev rows: {passes.min():.2f} to {passes.max():.2f} by rate and passes.",
+            f"trained on 8 messages, minus the bare question ({readout_of(asked)}): {gain}",
+            f"Trained on 256 verbs, {passes.min():.2f} to {passes.max():.2f} of a dev part is "
+            "right, by rate and passes.",
         ),
         "K2": (
-            f"8 shown minus 128 trained, better readouts: verbs {verb_gap:+.2f}, messages "
-            f"{ticket_gap:+.2f}",
+            f"8 shown minus 128 trained: verbs {verb_gap:+.2f}, messages {ticket_gap:+.2f}",
             f"On verbs {_first(verb_gap)}, on messages {_first(ticket_gap)}. With 8 messages each, "
-            f"weights minus prompt: {compare.Interval(*equal[:3]):+.2f}.",
+            f"{_first(-few, '8 trained')}: weights minus prompt {few:+.2f}.",
         ),
     }
 
@@ -771,7 +762,7 @@ def _shown_minus_trained(rows: pd.DataFrame) -> compare.Interval:
     return compare.interval(shown - compare.right(rows, way=better(rows, "weights"), shots=128))
 
 
-def _first(shown_minus_trained: compare.Interval) -> str:
-    """Whether eight shown or 128 trained surely lead."""
-    leads = {"prompt": "8 shown surely lead", "weights": "128 trained surely lead"}
+def _first(shown_minus_trained: compare.Interval, trained: str = "128 trained") -> str:
+    """Whether eight shown or those trained surely lead."""
+    leads = {"prompt": "8 shown surely lead", "weights": f"{trained} surely lead"}
     return leads.get(compare.ahead(-shown_minus_trained), "neither surely leads")

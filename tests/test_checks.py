@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
-from helpers import checks, compare, data
+from helpers import checks, compare
+from helpers.data import Example
 from lessons import (
     l00_start,
     l02_fine_tuning,
@@ -116,7 +117,7 @@ def test_each_answer_is_told_one_line(capsys, check, answer, told):
     ],
 )
 def test_a_text_is_turned_by_the_training(capsys, text, topics, told):
-    taught = [data.Example("taught", "a")]
+    taught = [Example("taught", "a")]
     l02_fine_tuning.check_turned(lambda when, _: topics[when], taught, text)
     said = capsys.readouterr().out
     assert said.startswith(told) and said.count("\n") == 1
@@ -198,7 +199,7 @@ def test_own_doctor(capsys, monkeypatch, doctor, copied, told):
     assert capsys.readouterr().out.startswith(told)
 
 
-PAST = {"find": "found", "run": "ran", "buy": "bought"}
+PAST = [Example("find", "found"), Example("run", "ran"), Example("buy", "bought")]
 
 
 @pytest.mark.parametrize(

@@ -49,9 +49,8 @@ def test_a_tuned_curve_has_each_readout_of_a_way_once_and_baselines_once():
     lines = l03.drawn(table)
     assert list(lines) == ["prompt", "weights", "TF-IDF", "zero-shot"]
     assert lines["prompt"][8].mean == 1 and lines["TF-IDF"][8].mean == 0.5
-    told = l03.allowed({"job": table})
-    assert told.loc[("job", "weights"), 8] == "rate 0.001, 8 passes"
-    assert told.loc[("job", "prompt"), 8] == "list, shared"
+    taken = table.query("shots == 8").drop_duplicates("way").set_index("way")["setting"]
+    assert taken["weights"] == "rate 0.001, 8 passes" and taken["prompt"] == "list, shared"
 
 
 def test_a_tuned_curve_of_written_answers_has_one_readout():
@@ -65,13 +64,10 @@ def test_a_tuned_curve_of_written_answers_has_one_readout():
 def test_the_default_curves_say_what_each_way_was_allowed():
     rows = l03.curves_of("verbs")
     assert {"prompt", "weights", "zero-shot"} <= set(rows["way"])
-    told = l03.allowed({"verbs": rows})
-    assert told.loc[("verbs", "weights"), 256].endswith("passes 1")
-    assert told.loc[("verbs", "prompt"), 8] == "bare"
-    both = l03.allowed({"one": rows, "other": rows})
-    assert list(both.index) == [("one, other", "prompt"), ("one, other", "weights")]
-    short = l03.allowed({"reviews": l03.curves_of("reviews")})
-    assert short.loc[("reviews", "prompt"), 256] == "does not fit"
+    taken = rows.drop_duplicates(["way", "shots"]).set_index(["way", "shots"])["setting"]
+    assert taken["weights", 256].endswith(", 1 pass") and taken["prompt", 8] == "bare"
+    assert taken["weights", 8].endswith(", 16 passes")
+    assert "prompt" not in set(l03.curves_of("reviews").query("shots == 256")["way"])
     for name in l03.ITEMS:
         questions = compare.right(l03.curves_of(name), way="weights", shots=8).shape[1]
         assert len(l03.questions_of(name)) == questions
@@ -87,10 +83,10 @@ def curve(*shares: float) -> dict[int, np.ndarray]:
 @pytest.mark.parametrize(
     ("shares", "said"),
     [
-        ((0.8, 0.8, 0.9), "a ahead of b from 8 examples on (the same in 95 % of new samples)"),
-        ((0.1, 0.1, 0.1), "a not ahead of b by 128 examples (the same in 95 % of new samples)"),
-        ((0.3, 0.7, 0.7), "a ahead of b from 16 examples on (95 %: "),
-        ((0.3, 0.4, 0.525), "later than 128)"),
+        ((0.8, 0.8, 0.9), "leads from 8 on (8 to 8)"),
+        ((0.1, 0.1, 0.1), "does not lead by 128"),
+        ((0.3, 0.7, 0.7), "leads from 16 on ("),
+        ((0.3, 0.4, 0.525), " to >128)"),
     ],
 )
 def test_who_overtakes_whom_is_said_in_words(shares, said):
@@ -120,9 +116,8 @@ def test_every_way_is_taken_by_the_readout_that_is_better_by_number():
     lines = l03.drawn(rows)
     assert list(lines) == ["prompt", "weights", "zero-shot", "guessing"]
     assert (lines["zero-shot"][0].mean, lines["guessing"][0].mean) == (0.6, 0.25)
-    assert l03.against_asking(rows) == (
-        "surely ahead of zero-shot: the weights with 8, 32, 128 examples"
-    )
+    assert l03.beats_asking(rows, "weights") == [8, 32, 128]
+    assert l03.beats_asking(rows, "prompt") == []
 
 
 def test_a_title_says_who_leads_and_where_examples_do_not_help():
@@ -158,18 +153,24 @@ def test_leads_are_by_the_interval_given_and_marked_where_sure():
 
 
 def test_rivals_are_told_for_every_job():
-    told = l03.rivals(l03.stored_curves(), np.zeros((1, 96), dtype=bool)).splitlines()
-    assert [line.split(":")[0] for line in told] == [
-        *("past tenses", "messages", "reviews", "messages", "messages", "reviews", "past tenses"),
-    ]
-    assert "the list without example: +0." in told[3] and "TF-IDF" in told[4]
+    table = l03.rivals(l03.stored_curves(), np.zeros((1, 96), dtype=bool))
+    assert list(table.index) == ["past tenses", "messages", "reviews"]
+    assert list(table["weights beats only asking with"]) == ["8, 32, 128, 256"] * 2 + ["never"]
+    rule, *counting = table["a cheaper rival"]
+    assert rule.startswith("the rule 'add -ed' gets 0.")
+    assert all(text.startswith("counting words ") for text in counting)
+    assert max(map(len, counting)) < 50, "the table would cut it"
+    listed = table["8 trained minus list, no example"]
+    assert listed["messages"].startswith("+0.") and listed["reviews"] == ""
 
 
 def test_chosen_settings_stand_beside_the_untuned_curve():
     chosen = pd.concat({n: l03.choose(l03.tried("verbs", n)) for n in (8, 256)})
     table = l03.beside_untuned(chosen, l03.curves_of("verbs"))
     assert list(table.index) == [(n, way) for n in (8, 256) for way in ("prompt", "weights")]
-    assert table.loc[(256, "weights"), "untuned"] < table.loc[(256, "weights"), "dev"]
+    tuned, untuned = table.loc[(256, "weights"), ["on the dev part", "in the figure"]]
+    assert untuned < tuned
+    assert table.loc[(256, "weights"), "untuned"].endswith(", 1 pass")
 
 
 def test_memorised_pairs_are_counted(capsys):
@@ -289,8 +290,8 @@ def test_findings_take_the_better_readout_and_name_it():
     found = l03.findings(taught(0.1, 0.1), pd.concat([tickets, counts]))
     high, needs, fewer = (f"{measured}. {why}" for measured, why in found.values())
     assert list(found) == ["F4", "F7", "K2"]
-    assert "Minus the prompt (calibrated), 32 examples: +0.10" in high
-    assert high.endswith("Word counts: 0.30 with 128, 0.30 with 128.")
-    assert "8 messages, weights minus zero-shot (plain): +0.00" in needs
+    assert "Weights minus prompt (calibrated) with 32 each: +0.10" in high
+    assert high.endswith("Counting words gets 0.30 with 128 and 0.30 with 128.")
+    assert "trained on 8 messages, minus the bare question (plain): +0.00" in needs
     assert "verbs +0.40" in fewer and "messages -0.10" in fewer
-    assert "With 8 messages each, weights minus prompt: +0.10" in fewer
+    assert "With 8 messages each, 8 trained surely lead: weights minus prompt +0.10" in fewer
