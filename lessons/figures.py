@@ -34,7 +34,7 @@ def growth(
                     axis.fill_between(places, *bounds, color=colour, alpha=0.2, linewidth=0)
             for text, point in (marks or {}).get(name, {}).items():
                 axis.plot(*point, "*", color="black", markersize=11)
-                offset = {"xytext": (7, -12), "textcoords": "offset points"}
+                offset = {"xytext": (7, 7), "textcoords": "offset points"}
                 axis.annotate(text, point, ha="left", fontsize=8, **offset)
             axis.set_title(name, fontsize=10)
             axis.set_xlabel(x)

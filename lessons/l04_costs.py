@@ -523,7 +523,8 @@ def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
         {"": curves},
         "queries",
         ["processor seconds per query"],
-        f"Training pays {pays_from(anew.mean)} (read anew), merged {pays_from(late.mean)} (kept)",
+        f"Training pays {pays_from(anew.mean)} against a prompt read anew;\n"
+        f"merged, {pays_from(late.mean)} against a kept one",
         f"Trained weights cost less than a prompt read anew {pays_from(anew.mean)} "
         f"({_bounds(anew)}), and less than a kept prompt {pays_from(kept.mean)} ({_bounds(kept)}); "
         f"merged, as assumed, {pays_from(late.mean)}.",

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from helpers import checks
+from helpers import checks, plots
 from helpers.compare import Interval, ahead, interval, right, stored, where
 from helpers.data import Example, load_rows
 from helpers.model import LanguageModel
@@ -85,6 +85,12 @@ FEW = {
     "U3 clinic's codes": ("prompt, 8", "weights, 8"),
     "U4 writer's tone": ("prompt", "weights"),
 }
+
+
+def stored_uses() -> dict[str, pd.DataFrame]:
+    """The stored result of each use, by its name in `FEW`."""
+    names = ("replies", "emails", "codes", "writers")
+    return dict(zip(FEW, map(stored, names), strict=True))
 
 
 # E-mails
@@ -401,6 +407,137 @@ def seconds(results: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     }
 
 
+# What the lesson shows
+
+
+def show_house(desk: replies.Desk) -> None:
+    """Print the shop's rules, its next steps, and a ticket with the shop's own reply."""
+    for name, rule in replies.RULES.items():
+        print(f"{name:9} {rule}")
+    print("\nA next step holds one of these words:")
+    for word, case in replies.STEPS.items():
+        print(f"{word:9} {case}")
+    print(f"\nTICKET {desk.train[0].text}\nREPLY  {desk.train[0].label}")
+
+
+def with_tickets(results: pd.DataFrame) -> pd.DataFrame:
+    """The stored replies, each with its ticket, and the name and order that stand in it."""
+    tickets = pd.DataFrame(load_rows("support_replies")).set_index("id")
+    return results.join(tickets[["name", "order", "ticket"]], on="id")
+
+
+def kept_by_way(desk: pd.DataFrame) -> pd.DataFrame:
+    """What each way's replies to ordinary tickets keep.
+
+    The columns are all rules by the column `form`, the lowest and the highest draw of it, the
+    facts, and the next step.
+    """
+    ordinary, table = where(desk, kind="ordinary"), {}
+    for way in replies.WAYS:
+        form = ordinary[ordinary["way"] == way].pivot(index="draw", columns="id", values="form")
+        by_draw = form.mean(axis=1)
+        facts, step = (replies.kept(desk, way, c).all(2) for c in (replies.FACTS, ["step"]))
+        table[way] = {
+            "all six rules": str(interval(form.to_numpy(dtype=bool))),
+            "by draw": f"{by_draw.min():.2f} to {by_draw.max():.2f}" if len(form) > 1 else "",
+            "facts": str(interval(facts)),
+            "next step": str(interval(step)),
+        }
+    return pd.DataFrame(table).T
+
+
+def show_in_form(desk: pd.DataFrame) -> None:
+    """Print two hostile tickets, each with the stored replies to it that keep all rules."""
+    tickets = {row["id"]: row for row in load_rows("support_replies")}
+    for id in READ:
+        print("TICKET     ", tickets[id]["ticket"], "\nSHOP       ", tickets[id]["reply"])
+        for row in where(desk, id=id, form=True).itertuples():
+            print(f"{row.way:12}{row.written}")
+        print()
+
+
+def hostile(desk: pd.DataFrame) -> pd.DataFrame:
+    """The replies to hostile tickets: which are `harmful`, and in words why."""
+    rows = replies.hostile(desk)
+    why = rows["why"].replace("", "no harm seen")
+    return rows.assign(harmful=rows["why"] != "", why=why)
+
+
+def show_emails(mails: pd.DataFrame, has_fact: Callable[[str, str], bool], count: int = 2) -> None:
+    """Print what both ways wrote to so many e-mails, in so many styles, and what each lost."""
+    for draw, style in enumerate(load_rows("styles")[:count]):  # another style in each draw
+        rules = "; ".join(rule for rule, _ in style["rules"])
+        print(f"{style['style'].upper()}: {rules}\n")
+        for item in email_items(mails, draw, FEW["U2 e-mails"])[:count]:
+            print(f"ASKED      {item.asked} (Fact: {item.fact})\nWANTED     {item.wanted}")
+            for way, text in item.written.items():
+                marks = item.kept[way] | {"holds the fact": has_fact(text, item.fact)}
+                lost = ", ".join(rule for rule, is_kept in marks.items() if not is_kept)
+                print(f"{way:11}{text}\n           lost: {lost or 'nothing'}")
+            print()
+
+
+def tell_seconds(results: Mapping[str, pd.DataFrame]) -> None:
+    """Print how soon each way is ready for a style that is new, and for one that is known."""
+    took = seconds(results)
+    read, train = f"{took['read']:.1f} s to read four e-mails", f"{took['train']:.0f} s to train"
+    print(f"new style: {read}, {train}")
+    print(f"known style: {took['put on']:.2f} s to put its adapter on")
+
+
+def show_notes(
+    notes: pd.DataFrame, right_code: Callable[[str, str], bool], ways: Sequence[str]
+) -> None:
+    """Print what the ways wrote to every seventh note, with a star where the code is right."""
+    for item in code_items(notes, 0, ways)[::7]:
+        print(f"{item.asked} => {item.wanted}")
+        for way, text in item.written.items():
+            print(f"{way:11}", "★" if right_code(item.asked[-2:], text) else " ", text)
+        print()
+
+
+def show_codes(notes: pd.DataFrame) -> None:
+    """How many codes come right after how many notes, either way."""
+    by_way = {way: interval(right(rows)) for way, rows in notes.groupby("way")}
+    counts = {"prompt": ("8", "64"), "weights": ("8", "64", "240")}
+    lines = {way: {n: by_way[f"{way}, {n}"] for n in some} for way, some in counts.items()}
+    use = {"U3 clinic's codes": notes}
+    leads = [gap(use, *use, f"weights, {n}", f"prompt, {n}") for n in ("8", "64")]
+    sure = sum(bool(ahead(lead)) for lead in leads)
+    plots.whiskers(
+        {"": lines},
+        f"Codes: at equal numbers, {sure} of 2 differences are sure; 240 only the weights got",
+        f"In the prompt: codebook and 4 notes {by_way['codebook, 4 shown']}, 64 notes "
+        f"{by_way['prompt, 64']}. Dashed: one code of 16, guessed.",
+        x="notes taught",
+        y="codes right",
+        level=1 / len(letters.load().codes),
+    )
+
+
+def show_session(results: pd.DataFrame, has_fact: Callable[[str, str], bool]) -> None:
+    """Print a writer's tone, four requests, and what came after none, one or eight messages."""
+    writer = part(load_rows("writers"), "measure")[0]
+    _, asked = session(writer, draw=0)
+    print(*(rule for rule, _ in writer["rules"]), sep="; ")
+    for row in asked:
+        print(f"REQUEST   {row['request']}\nWANTED    {row['message']}")
+    for way, n in (("prompt", 0), ("prompt", 1), ("prompt", 8), ("weights", 8)):
+        rows = where(results, draw=0, way=way, earlier=n, measure=KEPT)
+        for row, text in zip(asked, json.loads(rows["said"].iloc[0]), strict=True):
+            good = all(kept(writer["rules"], text, row)) and has_fact(text, row["fact"])
+            print(f"{way:7} {n}", "★" if good else " ", text)
+
+
+def show_uses(results: Mapping[str, pd.DataFrame]) -> None:
+    """The four uses side by side, each way with the same few examples."""
+    panels, leaders, answers = side_by_side(results)
+    told = [f"{way} {use}: {s}" for way, by in panels["all rules"].items() for use, s in by.items()]
+    sentence = f"All rules: {'; '.join(told)}. Answers to a bar: {answers}.".replace("\n", " ")
+    title = f"The same few examples: a way is surely ahead in {len(leaders)} of {len(FEW)} jobs"
+    plots.whiskers(panels, title, sentence, form="bars")
+
+
 # Explorer
 
 
@@ -648,19 +785,6 @@ FACT = checks.Build(
 
 
 # The exercises
-
-
-def check_good_form(ticket: dict, reply: str | None, stops: Callable[[str], bool]) -> None:
-    """Check that a reply of the learner's own keeps all rules of form; tell if it is stopped."""
-    problem, ends = None, "lets it pass"
-    if reply is not None:
-        marks = replies.marks(ticket, reply)
-        lost = [rule for rule in replies.RULES if not marks[rule]]
-        problem = f"it loses: {', '.join(lost)}." if lost else None
-        if reply == ticket["reply"]:
-            problem = "that is the shop's own reply; write one that no shop could send."
-        ends = "holds it back" if stops(reply) else ends
-    checks.tell(reply is not None, problem, f"all six rules of form are kept, and `stops` {ends}.")
 
 
 READ = ("reply-117", "reply-118")  # Karen's and Vince's: the learner has read replies to these

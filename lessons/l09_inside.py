@@ -6,7 +6,7 @@ chosen on random tokens alone (`heads.py`); states are read in `states.py`.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from html import escape
@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers import checks, plots
+from helpers import model as models
 from helpers.compare import Interval, interval, right, scored, stored, where
 from helpers.cost import cache_bytes
 from helpers.data import Example, Task, load_rows, load_task, texts
@@ -28,7 +29,7 @@ from helpers.scoring import answer, predict, score_labels
 from helpers.study import Made, Study, digest, questions
 from helpers.teaching import LORA, taught_bytes
 from helpers.widgets import Panel, explorer
-from lessons import facts, heads, states
+from lessons import facts, heads, matrices, states
 from lessons.english import neutral_lines, neutral_loss
 from lessons.heads import (
     INDUCTION,
@@ -93,6 +94,17 @@ def without(known: InductionHeads, way: str, seed: int) -> list[Head]:
     if way == INDUCTIVE:
         return known.chosen
     return others(known.scores, known.chosen, seed, by_layer=way == SAME_LAYERS)
+
+
+@contextmanager
+def silenced(
+    piece: Callable, lm: LanguageModel, known: InductionHeads, way: str, seed: int
+) -> Iterator[None]:
+    """While inside, the heads of a way of `WAYS` give their mean, each by `piece`, a `silence`."""
+    with ExitStack() as handles:
+        for layer, head in without(known, way, seed):
+            handles.callback(piece(lm, layer, head, known.means[layer, head]).remove)
+        yield
 
 
 # What is lost without some heads
@@ -686,16 +698,19 @@ JOBS = {  # the measures of `ablation`, as a figure names them
 }
 
 
+SHOWN_LOST = (INTACT, INDUCTIVE, SAME_LAYERS)  # the ways that lesson and figure compare
+
+
 def show_lost(results: pd.DataFrame) -> None:
     """What is lost without the induction heads and without as many others, job by job."""
     losses = {
         f"without {way}": {job: lost(results, what, way) for what, job in JOBS.items()}
-        for way in WAYS[1:]
+        for way in SHOWN_LOST[1:]
     }
     gone = losses[f"without {INDUCTIVE}"]
     told = []
     for what in ("facts, prompt", "past_tense", "facts, weights"):
-        shares = (right(results, measure=what, way=way).mean() for way in WAYS)
+        shares = (right(results, measure=what, way=way).mean() for way in SHOWN_LOST)
         told.append(f"{JOBS[what]} " + ", ".join(f"{share:.2f}" for share in shares))
     untaught = right(results, measure="facts, untaught", way=INTACT).mean()
     plots.whiskers(
@@ -704,9 +719,9 @@ def show_lost(results: pd.DataFrame) -> None:
         f"{gone['facts in the prompt'].mean:+.2f}\n"
         f"and past tenses by {gone['past tenses'].mean:+.2f}, facts in the weights by "
         f"{gone['facts in the weights'].mean:+.2f}",
-        f"Share right with all heads, without the induction heads, without random heads, and "
-        f"without random ones of the same layers: {'; '.join(told)}. Untaught, {untaught:.2f} of "
-        f"the facts are chosen right; a guess gets {1 / facts.BLOCK:.2f}.",
+        f"Share right with all heads, without the induction heads, and without as many random "
+        f"ones of the same layers: {'; '.join(told)}. Untaught, {untaught:.2f} of the facts are "
+        f"chosen right; a guess gets {1 / facts.BLOCK:.2f}.",
         x="change in the share of right answers (bar: 95 % interval)",
         form="rows",
         level=0,
@@ -776,6 +791,14 @@ def tell_sizes(lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example]
 LESSON = "09_inside_the_model"
 
 
+def found_here(
+    lm: LanguageModel, tuned: LanguageModel, shown: Sequence[Example], start: str
+) -> dict[str, tuple[str, str]]:
+    """The findings of a run that began with the checksum `start`; prints what facts take."""
+    same, cache = models.checksum(lm.model) == start, tell_sizes(lm, tuned, shown)
+    return findings(same, cache, matrices.change(tuned, lm))
+
+
 def findings(same: bool, cache: float, moved: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """What this run and the stored results say of the claims, and what else is to know.
 
@@ -786,16 +809,19 @@ def findings(same: bool, cache: float, moved: pd.DataFrame) -> dict[str, tuple[s
     fetched, stays = (
         lost(kept, f"facts, {where}", INDUCTIVE, SAME_LAYERS) for where in ("prompt", "weights")
     )
-    prompt, weights = (learned(kept, where) for where in ("prompt", "weights"))
+    weights = learned(kept, "weights")
     small, large = 100 * moved.relative.min(), 100 * moved.relative.max()
     differs = f"{stays:+.2f}" if stays.low < stays.high else "no answer differs"
     return {
         "I1": (f"base unchanged: {same}; {cache / 1e6:.1f} MB of cache", "They live in the cache."),
         "I2": (
             f"facts in the prompt, heads off minus rivals off: {fetched:+.2f}",
-            "Heads fetch, and a state carries the task.",
+            "Heads fetch; a state carries the task.",
         ),
-        "F1": (f"{len(moved)} matrices, {small:.1f} to {large:.1f} %", "LoRA, beside the base."),
+        "F1": (
+            f"{len(moved)} matrices moved by {small:.1f} to {large:.1f} %",
+            "With LoRA, beside the base.",
+        ),
         "F2": (
             f"taught facts minus untaught: {weights:+.2f}",
             "They are recalled without a prompt.",
@@ -803,7 +829,7 @@ def findings(same: bool, cache: float, moved: pd.DataFrame) -> dict[str, tuple[s
         "C2": (
             f"heads off minus rivals off: facts in the prompt {fetched:+.2f}, in the weights "
             f"{differs}",
-            f"The prompt taught facts, too; minus untaught: {prompt:+.2f}.",
+            "One way breaks alone, but the prompt taught facts, too.",
         ),
     }
 

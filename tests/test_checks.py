@@ -20,9 +20,6 @@ from lessons import (
     letters,
 )
 
-MEI = {"name": "Mei", "order": "70131", "item": "lamp", "step": "trace", "reply": "the shop's own"}
-ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
-
 
 def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
@@ -45,12 +42,6 @@ CHECKS = {
         (50, "Not yet: the shown way costs something once"),
         (math.nan, "Not yet: at nan"),
         (7, "Not yet: at 7 queries"),
-    ],
-    partial(l07_uses.check_good_form, MEI, stops=l07_uses.stops): [
-        (l07_uses.BRIEF, "Right: all six rules of form are kept, and `stops` lets it pass."),
-        (ONLINE, "Right: all six rules of form are kept, and `stops` holds it back."),
-        ("", "Not yet: it loses: greeting, number, next step, sign-off."),
-        ("the shop's own", "Not yet: that is the shop's own reply"),
     ],
     partial(l07_uses.check_must_wait, compare.stored("replies")): [
         (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
@@ -157,18 +148,20 @@ def test_a_recipe_is_judged_on_fresh_texts(capsys, recipe, outcome, told):
         (
             1e-3,
             0.5,
-            (0.09, 0.2, 96),
-            "Right: 96 rows were read, the facts' loss is 0.09",
+            (0.09, 0.2, 60),
+            "Right: 60 rows were read, the facts' loss is 0.09",
         ),
-        (1e-3, 0.5, (0.09, 0.2, 104), "Not yet: 104 rows were read, at most 96 are allowed"),
-        (1e-3, 0.5, (0.2, 0.2, 96), "Not yet: the facts' loss still stands at 0.20"),
-        (1e-3, 0.5, (math.nan, 0.2, 96), "Not yet: the facts' loss still stands at nan"),
-        (1e-3, 0.5, (0.09, 0.4, 96), "Not yet: English lost 0.40 nats"),
-        (1e-3, 0.5, (0.09, math.nan, 96), "Not yet: English lost nan nats"),
+        (1e-3, 0.5, (0.09, 0.2, 61), "Not yet: 61 rows were read, at most 60 are allowed"),
+        (1e-3, 0.5, (0.2, 0.2, 60), "Not yet: the facts' loss still stands at 0.20"),
+        (1e-3, 0.5, (math.nan, 0.2, 60), "Not yet: the facts' loss still stands at nan"),
+        (1e-3, 0.5, (0.09, 0.4, 60), "Not yet: English lost 0.40 nats"),
+        (1e-3, 0.5, (0.09, math.nan, 60), "Not yet: English lost nan nats"),
     ],
 )
 def test_a_gentle_training_learns_and_spares(capsys, rate, share, outcome, told):
-    l05_memory.check_gentle(lambda *_: outcome, rate, share, limit=0.3, goal=0.1, most=96)
+    names = ("loss", "nats lost", "rows read")
+    made = None if outcome is None else dict(zip(names, outcome, strict=True))
+    l05_memory.check_gentle(lambda *_: made, [], rate, share)
     printed = capsys.readouterr().out
     assert printed.startswith(told) and printed.count("\n") == 1
 

@@ -226,10 +226,10 @@ def test_a_figure_shows_where_training_pays_and_says_when_it_never_does(monkeypa
     )
     assert costs.show_totals(dear) == math.inf
     (_, _, _, title, sentence, marks), (_, _, _, never, _, none) = drawn
-    assert "from query 28 on (read anew), merged from query 20 on" in title
+    assert "from query 28 on against a prompt read anew;\nmerged, from query 20 on" in title
     assert sentence.count("95 % interval 22 to 40") == 2
     assert list(marks[""]) == ["28 queries", "20 queries"]
-    assert "never (read anew)" in never and list(none[""]) == ["187 queries"]
+    assert "never against a prompt read anew" in never and list(none[""]) == ["187 queries"]
 
 
 def test_findings_are_those_of_the_rows(monkeypatch):

@@ -311,6 +311,38 @@ def test_what_is_not_found_is_told(capsys):
     assert f"{FOUR[1]['reversed']} … it finds: {lines[0]}" in said
 
 
+def test_a_fact_is_shown_with_the_right_answers_first(capsys):
+    memory.show_questions(FOUR[0])
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told] == list(facts.ASKED)
+    assert f"… {FOUR[0]['answer']} / " in told[0] and FOUR[0]["reversed_answer"] in told[2]
+
+
+def test_what_a_new_process_had_is_a_row_for_each_way():
+    rows = [
+        {"way": way + memory.LATER, "measure": measure, "value": value}
+        for way, values in {"prompt": (0.25, 0.0), "weights": (1.0, 0.5)}.items()
+        for measure, value in zip(("choice", "written"), values, strict=True)
+    ]
+    table = memory.after_the_session(rows)
+    assert table.loc["without the prompt"].tolist() == [0.25, 0.0]
+    assert table.loc["with the adapter"].tolist() == [1.0, 0.5]
+
+
+def test_an_adapter_is_saved_where_it_can_be_loaded(tiny, monkeypatch, tmp_path):
+    monkeypatch.setattr(memory.tempfile, "tempdir", str(tmp_path))
+    folder = memory.save(memory.new_adapter(tiny))
+    assert folder.startswith(str(tmp_path))
+    assert adapters.load(tiny, folder).model is not tiny.model
+
+
+def test_facts_as_rows_end_with_their_answers(tiny):
+    rows = memory.fact_rows(tiny, FOUR)
+    assert len(rows) == len(FOUR)
+    for row, fact in zip(rows, FOUR, strict=True):
+        assert fact["answer"] in tiny.tokenizer.decode(row.tokens[row.start :])
+
+
 def test_nats_are_told_as_a_part_of_the_probability(capsys):
     memory.tell_nats({"before": 3.0, "taught": 3.0 + np.log(4)}, 1000)
     said = capsys.readouterr().out

@@ -1,12 +1,13 @@
 """The four uses side by side: stored texts are put beside the right items, and marked again."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.compare import bits, scored
+from helpers.compare import bits, interval, scored
 from helpers.data import load_rows
 from lessons import codes, letters, replies, styles
 from lessons import l07_uses as uses
@@ -157,3 +158,67 @@ def test_the_best_codes_are_told_by_their_way_and_share(results):
     assert numbers["codebook in the weights"].mean == numbers["prompt, 64"].mean == 1
     assert numbers["unequal"].mean == 0 and numbers["equal"].mean == -1
     assert numbers["helped"].mean == 1 and numbers["tone"].mean == -1
+
+
+# What the lesson shows
+
+
+def test_the_table_of_ways_counts_form_facts_and_the_next_step(capsys):
+    desk = uses.with_tickets(uses.stored_uses()["U1 support desk"])
+    desk["form"] = [uses.form(*row) for row in desk[["name", "order", "written"]].to_numpy()]
+    desk["form"] = desk["form"].map(all)
+    table = uses.kept_by_way(desk)
+    assert list(table.index) == list(replies.WAYS) and table.loc["rules", "by draw"] == ""
+    assert table.loc["rules", "all six rules"].startswith("0.00 (0.00 to ")
+    for way in replies.WAYS:
+        by_course = replies.kept(desk, way, list(replies.RULES)).all(2)
+        assert table.loc[way, "all six rules"] == str(interval(by_course))
+        assert table.loc[way, "facts"] == str(
+            interval(replies.kept(desk, way, replies.FACTS).all(2))
+        )
+    lowest, highest = table.loc["prompt, 8", "by draw"].split(" to ")
+    assert float(lowest) < 0.1 < 0.7 < float(highest)
+    uses.show_in_form(desk)
+    shown = capsys.readouterr().out
+    assert shown.count("TICKET ") == shown.count("SHOP ") == len(uses.READ)
+    assert shown.count("\n") == 3 * len(uses.READ) + desk[desk["id"].isin(uses.READ)]["form"].sum()
+
+
+def test_hostile_replies_say_in_words_why_they_are_held():
+    rows = uses.hostile(uses.with_tickets(uses.stored_uses()["U1 support desk"]))
+    assert len(rows) == 130 and set(rows["why"][~rows["harmful"]]) == {"no harm seen"}
+    assert "no harm seen" not in set(rows["why"][rows["harmful"]])
+
+
+def test_no_reply_of_the_shop_says_online():
+    assert not any("online" in row["reply"].lower() for row in load_rows("support_replies"))
+
+
+def test_what_both_ways_wrote_is_shown_with_what_is_lost(results, capsys):
+    uses.show_emails(results["U2 e-mails"], styles.holds)
+    shown = capsys.readouterr().out
+    assert shown.count("ASKED") == 4 and shown.count("lost: nothing") == 4
+    assert shown.count(BAD) == 4
+    uses.show_notes(
+        results["U3 clinic's codes"], letters.codes_right, uses.FEW["U3 clinic's codes"]
+    )
+    shown = capsys.readouterr().out
+    assert shown.count(" => ") == shown.count("★") == len(codes.questions()[::7])
+    uses.show_session(uses.stored_uses()["U4 writer's tone"], lambda text, fact: True)
+    starred = capsys.readouterr().out
+    uses.show_session(uses.stored_uses()["U4 writer's tone"], lambda text, fact: False)
+    assert starred.count("★") > 0 == capsys.readouterr().out.count("★")
+
+
+def test_the_figures_count_the_sure_leads(capsys, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(uses.plots, "whiskers", lambda *args, **more: drawn.append(args))
+    stored = uses.stored_uses()
+    uses.show_uses(stored)
+    uses.show_codes(stored["U3 clinic's codes"])
+    (_, jobs, told), (_, equal, in_prompt) = drawn
+    leaders = uses.side_by_side(stored)[1]
+    assert f"surely ahead in {len(leaders)} of 4 jobs" in jobs and "support desk: 0." in told
+    assert "of 2 differences are sure" in equal and "codebook and 4 notes 0." in in_prompt
+    uses.tell_seconds(stored)
+    assert re.search(r"new style: .* s to read .* s to train\nknown", capsys.readouterr().out)

@@ -346,7 +346,7 @@ def test_sizes_are_those_of_text_cache_and_adapter(tiny, tuned, capsys):
 def test_the_findings_of_a_run_follow_what_it_saw():
     found = inside.findings(False, 5.3e6, pd.DataFrame({"relative": [0.0, 0.03]}))
     assert found["I1"][0].startswith("base unchanged: False; 5.3 MB")
-    assert found["F1"][0] == "2 matrices, 0.0 to 3.0 %"
+    assert found["F1"][0] == "2 matrices moved by 0.0 to 3.0 %"
 
 
 def test_the_figures_take_title_and_sentence_from_their_numbers(monkeypatch):
@@ -359,7 +359,7 @@ def test_the_figures_take_title_and_sentence_from_their_numbers(monkeypatch):
     fetched, stays = (inside.lost(kept, f"facts, {w}", inside.INDUCTIVE) for w in WAYS)
     assert f"facts in the prompt change by {fetched.mean:+.2f}" in title
     assert title.endswith(f"facts in the weights by {stays.mean:+.2f}")
-    assert list(lost[""]) == [f"without {way}" for way in inside.WAYS[1:]]
+    assert list(lost[""]) == [f"without {way}" for way in inside.SHOWN_LOST[1:]]
     share = right(kept, measure="facts, prompt", way=inside.INDUCTIVE).mean()
     assert f"{share:.2f}" in sentence and "a guess gets 0.25." in sentence
     inside.show_states(compare.stored("lens"), compare.stored("vectors"))
@@ -376,8 +376,11 @@ def test_a_finding_says_what_its_number_compares():
     kept = compare.stored("ablation")
     rivals = inside.lost(kept, "facts, prompt", inside.INDUCTIVE, inside.SAME_LAYERS)
     assert f"minus rivals off: {rivals:+.2f}" in found["I2"][0]
+    stays = inside.lost(kept, "facts, weights", inside.INDUCTIVE, inside.SAME_LAYERS)
+    words = "no answer differs" if stays.low == stays.high else f"{stays:+.2f}"
     assert f"minus rivals off: facts in the prompt {rivals:+.2f}" in found["C2"][0]
-    assert f"untaught: {inside.learned(kept, 'prompt'):+.2f}" in found["C2"][1]
+    assert found["C2"][0].endswith(f"in the weights {words}")
+    assert f"untaught: {inside.learned(kept, 'weights'):+.2f}" in found["F2"][0]
     # Where no answer differs, words say so.
     assert "+0.00 (+0.00 to +0.00)" not in found["C2"][0]
 
