@@ -752,6 +752,30 @@ def _gap(results: pd.DataFrame, first: str, second: str, asked: str) -> Interval
 GENTLE = {"goal": 0.1, "limit": 0.3, "most": 60}  # loss of the facts, nats lost, rows read
 
 
+def check_own_file(
+    lm: LanguageModel,
+    scores_of: Callable[[str, Sequence[str]], Sequence[float]],
+    lines: Sequence[tuple[str, str]] | None,
+    question: str | None,
+) -> None:
+    """Look a question of the learner's own up in facts of their own, and let the model answer.
+
+    Each fact is its beginning and its answer; `scores_of` says how like the question each line is.
+    """
+    problem, praise, attempted = None, "", None not in (lines, question)
+    if attempted and not (len(lines) > 2 and all(len(line) == 2 for line in lines)):
+        problem = 'give at least three facts, such as ("The spare key hangs behind", "the clock").'
+    elif attempted:
+        file = [Example(*line) for line in lines]
+        scores = scores_of(question, [f"{line.text} {line.label}" for line in file])
+        found = file[int(np.argmax(scores))]
+        (said,) = answer(lm, facts.TASK, [found], [question])
+        praise = f"{found.text + ' ' + found.label!r} was found, and the model writes {said!r}."
+        if not max(scores) > 0:
+            problem = "no word that tells the lines apart is in your question, so nothing is found."
+    checks.tell(attempted, problem, praise)
+
+
 def check_gentle(
     attempt: Callable[[float, float, list[Encoded], int], Mapping[str, float]],
     new: list[Encoded],

@@ -521,26 +521,41 @@ def with_first_looks(board: pd.DataFrame, rule: Callable) -> pd.DataFrame:
 
 
 def look_at(rule: Callable) -> dict[str, tuple[str, str]]:
-    """By claim what a rule says of its first looks, together and of each level."""
+    """By claim what a rule says of its first looks, together and of each level with its number."""
     said = {}
-    for look in first_looks.looks():
-        part = look.part
-        outcome = rule(look.number, part.bound, part.null, part.kind == "at most")
-        said.setdefault(look.claim, []).append((outcome, look.number, look.level))
     for case in contrasts():
-        said.setdefault(case.claim, []).append((rule(*case.asked), case.number, case.task))
-    found = {claim: first_looks.together([one[:2] for one in all_]) for claim, all_ in said.items()}
+        level = f"{case.task} {case.number.mean:{_form(case.number)}}"
+        said.setdefault(case.claim, []).append((rule(*case.asked), case.number, level))
+    for look in first_looks.looks():
+        part, number = look.part, look.number
+        outcome, level = rule(number, part.bound, part.null, part.kind == "at most"), look.level
+        level += f" {number.mean:{_form(number)}}"
+        said.setdefault(look.claim, []).append((outcome, number, level))
+    found = {claim: first_looks.together([one[:2] for one in rows]) for claim, rows in said.items()}
     levels = {
         claim: "; ".join(
-            f"{name} ({', '.join(level for outcome, _, level in all_ if outcome == name)})"
-            for name in dict.fromkeys(outcome for outcome, *_ in all_)
+            f"{name} ({', '.join(level for outcome, _, level in rows if outcome == name)})"
+            for name in dict.fromkeys(outcome for outcome, *_ in rows)
         )
-        for claim, all_ in said.items()
+        for claim, rows in said.items()
     }
     for claim, outcome in first_looks.joint(found).items():
         found[claim] = outcome
         levels[claim] = f"{outcome} ({', '.join(first_looks.JOINT[claim])} together)"
     return {claim: (found[claim], levels[claim]) for claim in found}
+
+
+def _form(number: Interval) -> str:
+    """How a number is written: what is large needs no digits after the point."""
+    return ",.0f" if abs(number.mean) >= 10 else ".2f"
+
+
+def _told(row: NamedTuple) -> str:
+    """A first look with its mark, and where its levels differ with what they come to."""
+    if not row.look:
+        return ""
+    alone = row.levels.startswith(f"{row.look} (") and ";" not in row.levels
+    return f"{claims.MARKS[row.look]} {'' if alone else f'{row.look}: '}{row.levels}"
 
 
 def score(board: pd.DataFrame) -> pd.DataFrame:
@@ -601,16 +616,17 @@ def board_table(board: pd.DataFrame) -> BoardTable:
     board = board.sort_values("depends", key=lambda names: names.map(order.index), kind="stable")
     plain = pd.DataFrame(
         {
-            "turns on": board["depends"],
+            "turns on (our reading)": board["depends"],
             "claim": board["claim"] + " " + board["text"],
             "by the course's rule": board["verdict"].map(claims.MARKS) + " " + board["rule"],
-            "by your rule, a first look": board["levels"],
+            "by your rule, a first look": [_told(row) for row in board.itertuples()],
             "the lessons add": board["why"],
             "you predicted": [_guess(row) for row in board.itertuples()],
         }
     )
     page = plain.map(escape)
-    page["turns on"] = page["turns on"].mask(page["turns on"].duplicated(), "")
+    first = page.columns[0]
+    page[first] = page[first].mask(page[first].duplicated(), "")
     links = [" ".join(map(_link, lessons)) for lessons in board["lessons"]]
     page.insert(5, "lesson", links)
     style = page.style.hide(axis="index").set_uuid("board")

@@ -96,6 +96,30 @@ def test_each_answer_is_told_one_line(capsys, check, answer, told):
     assert said.startswith(told) and said.count("\n") == 1
 
 
+OWN = [("The key hangs behind", "the clock"), ("The dog is fed by", "Jo"), ("We eat at", "noon")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "question", "told"),
+    [
+        (None, "Where?", "Not attempted yet"),
+        (OWN, None, "Not attempted yet"),
+        (OWN[:2], "the dog", "Not yet: give at least three facts"),
+        ([*OWN, "the cat"], "the dog", "Not yet: give at least three facts"),
+        (OWN, "Zanzibar", "Not yet: no word that tells the lines apart is in your question"),
+        (
+            OWN,
+            "The dog belongs to",
+            "Right: 'The dog is fed by Jo' was found, and the model writes ",
+        ),
+    ],
+)
+def test_own_facts_are_looked_up(tiny, capsys, lines, question, told):
+    l05_memory.check_own_file(tiny, l05_memory.likeness, lines, question)
+    said = capsys.readouterr().out
+    assert said.startswith(told) and said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("text", "topics", "told"),
     [
