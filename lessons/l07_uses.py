@@ -429,7 +429,7 @@ def with_tickets(results: pd.DataFrame) -> pd.DataFrame:
 def kept_by_way(desk: pd.DataFrame) -> pd.DataFrame:
     """What each way's replies to ordinary tickets keep.
 
-    The columns are all rules by the column `form`, the lowest and the highest draw of it, the
+    The columns are all rules by the column `form`, that of the lowest and the highest draw, the
     facts, and the next step.
     """
     ordinary, table = where(desk, kind="ordinary"), {}
@@ -439,7 +439,9 @@ def kept_by_way(desk: pd.DataFrame) -> pd.DataFrame:
         facts, step = (replies.kept(desk, way, c).all(2) for c in (replies.FACTS, ["step"]))
         table[way] = {
             "all six rules": str(interval(form.to_numpy(dtype=bool))),
-            "by draw": f"{by_draw.min():.2f} to {by_draw.max():.2f}" if len(form) > 1 else "",
+            "lowest to highest": f"{by_draw.min():.2f} to {by_draw.max():.2f}"
+            if len(form) > 1
+            else "",
             "facts": str(interval(facts)),
             "next step": str(interval(step)),
         }

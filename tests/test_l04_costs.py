@@ -2,6 +2,7 @@
 
 import math
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,31 @@ def test_services_are_asked_in_turns():
     assert [name for name, *_ in found] == ["one", "two"] * 2
     truth = [e.label == label for e in CLOSED.held_out[:2] for label in CLOSED.labels[:2]]
     assert [right for _, right, _ in found] == truth and all(took >= 0 for *_, took in found)
+
+
+def test_what_is_merged_is_asked_of_the_base_while_the_adapter_is_in_it():
+    class Model:
+        merged = False
+
+        def merge_adapter(self):
+            self.merged = True
+
+        def unmerge_adapter(self):
+            self.merged = False
+
+    model, asked = Model(), CLOSED.held_out[:3]
+    first, truth = CLOSED.labels[0], {e.text: CLOSED.labels.index(e.label) for e in asked}
+
+    def untaught(text):  # right while the adapter is in its matrices
+        return np.eye(len(CLOSED.labels))[truth[text] if model.merged else 0]
+
+    services = {"untaught": untaught, "always the first": lambda text: np.eye(9)[0]}
+    trained = SimpleNamespace(model=model)
+    table = costs.asked_in_turns(services, trained, CLOSED, asked, at_once=2)
+    assert list(table.index) == [*services, costs.MERGED] and not model.merged
+    share = np.mean([example.label == first for example in asked])
+    assert table["share right"].tolist() == pytest.approx([share, share, 1])
+    assert (table["seconds a query"] >= 0).all()
 
 
 def test_the_clock_tells_waiting_from_working():

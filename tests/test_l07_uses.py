@@ -168,7 +168,7 @@ def test_the_table_of_ways_counts_form_facts_and_the_next_step(capsys):
     desk["form"] = [uses.form(*row) for row in desk[["name", "order", "written"]].to_numpy()]
     desk["form"] = desk["form"].map(all)
     table = uses.kept_by_way(desk)
-    assert list(table.index) == list(replies.WAYS) and table.loc["rules", "by draw"] == ""
+    assert list(table.index) == list(replies.WAYS) and table.loc["rules", "lowest to highest"] == ""
     assert table.loc["rules", "all six rules"].startswith("0.00 (0.00 to ")
     for way in replies.WAYS:
         by_course = replies.kept(desk, way, list(replies.RULES)).all(2)
@@ -176,7 +176,7 @@ def test_the_table_of_ways_counts_form_facts_and_the_next_step(capsys):
         assert table.loc[way, "facts"] == str(
             interval(replies.kept(desk, way, replies.FACTS).all(2))
         )
-    lowest, highest = table.loc["prompt, 8", "by draw"].split(" to ")
+    lowest, highest = table.loc["prompt, 8", "lowest to highest"].split(" to ")
     assert float(lowest) < 0.1 < 0.7 < float(highest)
     uses.show_in_form(desk)
     shown = capsys.readouterr().out
