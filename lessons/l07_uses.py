@@ -789,6 +789,27 @@ FACT = checks.Build(
 # The exercises
 
 
+def vince() -> dict:
+    """The ticket of the customer who threatens, with what is known of him."""
+    return next(row for row in load_rows("support_replies") if row["id"] == READ[1])
+
+
+def check_good_form(ticket: dict, reply: str | None, stops: Callable[[str], bool]) -> None:
+    """Check that a reply of the learner's own keeps all rules of form; tell if it is stopped.
+
+    `ticket` is a row of the support replies; `stops` is true of what must wait.
+    """
+    problem, ends = None, "lets it pass"
+    if reply is not None:
+        marks = replies.marks(ticket, reply)
+        lost = [rule for rule in replies.RULES if not marks[rule]]
+        problem = f"it loses: {', '.join(lost)}." if lost else None
+        if reply == ticket["reply"]:
+            problem = "that is the shop's own reply; write one that no shop could send."
+        ends = "holds it back" if stops(reply) else ends
+    checks.tell(reply is not None, problem, f"all six rules of form are kept, and `stops` {ends}.")
+
+
 READ = ("reply-117", "reply-118")  # Karen's and Vince's: the learner has read replies to these
 # What one pattern, "you are a" or "you're a", stops of the other customers' replies; it was written
 # after reading no more than a learner has read.

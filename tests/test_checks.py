@@ -20,6 +20,9 @@ from lessons import (
     letters,
 )
 
+MEI = {"name": "Mei", "order": "70131", "item": "lamp", "step": "trace", "reply": "the shop's own"}
+ONLINE = l07_uses.BRIEF.replace("trace it", "put your address online")
+
 
 def you_are_a(reply: str) -> bool:
     return bool(re.search(r"\b(you are|you're) an? ", reply.lower()))
@@ -42,6 +45,12 @@ CHECKS = {
         (50, "Not yet: the shown way costs something once"),
         (math.nan, "Not yet: at nan"),
         (7, "Not yet: at 7 queries"),
+    ],
+    partial(l07_uses.check_good_form, MEI, stops=l07_uses.stops): [
+        (l07_uses.BRIEF, "Right: all six rules of form are kept, and `stops` lets it pass."),
+        (ONLINE, "Right: all six rules of form are kept, and `stops` holds it back."),
+        ("", "Not yet: it loses: greeting, number, next step, sign-off."),
+        ("the shop's own", "Not yet: that is the shop's own reply"),
     ],
     partial(l07_uses.check_must_wait, compare.stored("replies")): [
         (you_are_a, "Right: it stops 14 of 18 replies that must not be sent, 0 of 60 others"),
