@@ -113,7 +113,7 @@ def whiskers_drawn(
         for axis, (name, lines) in zip(axes, panels.items(), strict=True):
             (_rows if form == "rows" else _bars if form == "bars" else _lines)(axis, lines, form)
             bounds = np.array([value for line in lines.values() for value in line.values()])
-            if form != "rows" and bounds.min() >= 0 and bounds.max() <= 1:
+            if form != "rows" and bounds.min() >= 0 and bounds.max() < 1 + 1e-9:
                 axis.set_ylim(-0.03, 1.03 + 0.1 * (form == "bars"))
             if level is not None:
                 (axis.axvline if form == "rows" else axis.axhline)(level, color="black", **DASHED)

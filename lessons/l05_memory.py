@@ -645,8 +645,6 @@ def show_forgetting(results: pd.DataFrame) -> None:
         OTHER_TASK: f"past tenses right, {SHOTS} shots",
     }
     end, panels = CHECKPOINTS[-1], {m: by_steps(results, m) for m in labels}
-    for line in panels["facts"].values():  # a share's bound is at most 1, however it was added up
-        line |= {step: Interval(*np.minimum(share, 1.0)) for step, share in line.items()}
     moved = {m: interval(forgotten(results, m, LORA.rank, end)) for m in labels}
     lines = {m: lines[f"rank {LORA.rank}"] for m, lines in panels.items()}
     went = {m: f"{line[0].mean:.2f} to {line[end].mean:.2f}" for m, line in lines.items()}

@@ -101,6 +101,11 @@ def test_numbers_stand_where_they_are_and_others_than_shares_have_their_own_scal
     assert list(mark.get_xdata()) == [0, 8] and axis.get_ylim()[1] > 9
 
 
+def test_shares_have_one_scale_however_their_bound_was_added_up(shown):
+    plots.whiskers({"": {"only": {0: Interval(0.9, 0.8, 1 + 2e-16)}}}, "title", "0.9.")
+    assert shown[0][0].axes[0].get_ylim() == (-0.03, 1.03)
+
+
 def test_curves_double_with_each_step_and_have_level_lines_for_the_untaught(shown):
     taught = {8: Interval(0.6, 0.5, 0.7), 32: Interval(0.9, 0.8, 1.0)}
     lines = {"lora": taught, "zero-shot": {0: Interval(0.25, 0.2, 0.3)}}
