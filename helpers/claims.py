@@ -44,8 +44,7 @@ def tell(lesson: str, found: Mapping[str, tuple[str, str]]) -> None:
     """Keep and print what a lesson found about its claims, and what the rule says of each.
 
     `found` maps a claim to what was measured, with its number and interval, and to what else is to
-    know about it. A later run of the same lesson replaces its findings. Raises `DataError` for a
-    claim that is not one of the known ones.
+    know about it. A later run of the lesson replaces it. Raises `DataError` for an unknown claim.
     """
     text, said = claims().set_index("id")["claim"], verdicts().set_index("claim")
     for claim, (measured, why) in found.items():
@@ -54,7 +53,10 @@ def tell(lesson: str, found: Mapping[str, tuple[str, str]]) -> None:
         row = dict(zip(COLUMNS, (claim, lesson, measured, why), strict=True))
         keep("findings.json", f"{claim} {lesson}", row)
         print(f"{claim}. {text[claim]}.\n    Here: {measured}. {why}")
-        print(f"    By the rule: {sentence(said.loc[claim])}")
+        if said.loc[claim, "verdict"] != UNMEASURED:
+            print(f"    By the rule: {sentence(said.loc[claim])}")
+    if waiting := [claim for claim in found if said.loc[claim, "verdict"] == UNMEASURED]:
+        print(f"Not measured yet by the rule: {', '.join(waiting)}.")
 
 
 def verdicts() -> pd.DataFrame:

@@ -373,11 +373,12 @@ def written_or_chosen(
     truth, table = np.array([example.label for example in task.held_out]), {}
     for (form, n), said in wrote.items():
         words = np.array(said)
+        wrong = [f"{task.held_out[i].text}: {words[i]}" for i in np.flatnonzero(words != truth)]
         table[f"{form}, {n} shots"] = {
             "right, written": (words == truth).mean().round(2),
             "right, chosen": chosen_right[form, n, "plain"].mean().round(2),
             "written, but no label": (~np.isin(words, task.labels)).mean().round(2),
-            "wrote, such as": ", ".join(words[words != truth][::25]),
+            "wrote, such as": ", ".join(wrong[::25]),
         }
     return pd.DataFrame(table).T
 

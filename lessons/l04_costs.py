@@ -526,6 +526,16 @@ def totals(
     return np.array([[n, *total] for n, total in zip(queries, totals, strict=True)]).T
 
 
+def tell_reading(prefill: pd.DataFrame) -> None:
+    """Print the seconds that reading few and most tickets takes, and a query behind them.
+
+    `prefill` has a row for each number of tickets and query: 0 reads, 1 is asked behind.
+    """
+    for n in (8, 178):
+        read, then = (prefill.processor_seconds[n, query] for query in (0, 1))
+        print(f"Reading {n} tickets takes {read:.1f} s, and a query behind them {then:.2f} s.")
+
+
 def show_totals(results: pd.DataFrame, shots: int = 8) -> float:
     """Draw what teaching and queries cost for each query so far, by the number of queries.
 
@@ -794,7 +804,7 @@ def findings(results: pd.DataFrame, shots: int = 8) -> dict[str, tuple[str, str]
             f"The wait is in teaching; at each query a prompt read anew takes {slower:.1f} s more.",
         ),
         "K4": (
-            f"pays off from query {pays[0]:,.0f} (prompt read anew) or {pays[1]:,.0f} (kept)",
+            f"merged, pays from query {pays[0]:,.0f} (prompt read anew) or {pays[1]:,.0f} (kept)",
             "It turns on whether the cache is kept. That merged weights cost what untaught ones "
             "do is assumed.",
         ),

@@ -524,6 +524,8 @@ MADE = {
 
 # What the lesson looks at live
 
+HARSHLY = "Next, one fact is taught at ten times the rate. Nats for a token of English then?"
+
 
 def show_questions(fact: dict) -> None:
     """Print how a fact is asked for, each way with its four answers, the right one first."""

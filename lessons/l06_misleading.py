@@ -575,15 +575,16 @@ LESSON = "06_when_prompts_mislead"
 
 
 def of_length(rows: pd.DataFrame) -> dict[str, float | Interval]:
-    """How many messages fit, and what a full prompt gains on 16 and loses to the nearest eight."""
-    full, sixteen = (
+    """How many messages fit; what a full prompt gains on few and loses to the nearest eight."""
+    full, four, sixteen = (
         by_row(where(rows, size=size, readout="batch-calibrated")).mean(1)
-        for size in (FULL, SIZES[-1])
+        for size in (FULL, *SIZES[1:])
     )
     near = by_row(where(rows, size=NEAREST, readout="plain")).mean(1)
     return {
         "fit": int(where(rows, size=FULL)["pool"].mean()),
         "of": int(where(rows, size=NEAREST)["pool"].mean()),
+        "full minus 4": interval(full - four[: len(full)]),
         "full minus 16": interval(full - sixteen[: len(full)]),
         "nearest 8 minus full": interval(near - full),
     }
@@ -591,15 +592,19 @@ def of_length(rows: pd.DataFrame) -> dict[str, float | Interval]:
 
 def findings(drop: pd.DataFrame) -> dict[str, tuple[str, str]]:
     """What was found about I7 and I8, from the stored lengths and the plain faults."""
-    fits, of, gain, spare = of_length(stored("length")).values()
-    mild, worst = ", ".join(drop.index[drop.to >= 0]), drop.change.idxmin()
-    lost = Interval(*drop.loc[worst, CHANGE])
+    fits, of, four, sixteen, spare = of_length(stored("length")).values()
+    mild, harm = ", ".join(drop.index[drop.to >= 0]), drop[drop.to < 0].sort_values("change")
+    lost = [f"{fault} {Interval(*row):+.2f}" for fault, row in harm[CHANGE].iterrows()]
     return {
         "I7": (
-            f"{fits} of {of} messages fit; all that fit minus 16, both calibrated: {gain:+.2f}",
+            f"{fits} of {of} messages fit; all that fit, calibrated, minus 4: {four:+.2f}, "
+            f"minus 16: {sixteen:+.2f}",
             f"The nearest 8, plain, minus all that fit, calibrated: {spare:+.2f}.",
         ),
-        "I8": (f"{worst}: {lost:+.2f}", f"Not surely harmful: {mild or 'none'}."),
+        "I8": (
+            "; ".join(lost) or "no fault surely hurts",
+            f"Not surely harmful: {mild or 'none'}.",
+        ),
     }
 
 

@@ -144,7 +144,10 @@ def test_a_lesson_keeps_and_prints_what_it_found_and_what_the_rule_says(learner,
     assert claims.findings("05_b").empty
     said = capsys.readouterr().out
     assert "F3. The new behaviour" in said and "Here: 3 of 4. In a file." in said
-    assert "By the rule: supported" in said
+    assert "By the rule: supported" in said and "Not measured yet" not in said
+    decided(F3=claims.UNMEASURED)
+    claims.tell("02_a", {"F3": ("4 of 4", "In a file.")})
+    assert capsys.readouterr().out.endswith("In a file.\nNot measured yet by the rule: F3.\n")
     with pytest.raises(DataError, match="no claim 'F9'"):
         claims.tell("02_a", {"F9": ("", "")})
 

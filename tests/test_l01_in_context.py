@@ -61,7 +61,7 @@ def test_written_answers_are_told_apart_from_chosen_ones():
     right = {("list", 0, "plain"): np.arange(40) < 30}
     row = l01.written_or_chosen(TASK, wrote, right).loc["list, 0 shots"]
     assert list(row)[:3] == [0.25, 0.75, 0.5]
-    assert row["wrote, such as"] == "hot, a place where it is warm"
+    assert row["wrote, such as"] == "word 1: hot, word 35: a place where it is warm"
 
 
 def test_a_moved_weight_is_noticed_and_put_back(tiny_models):

@@ -291,7 +291,7 @@ def test_findings_take_the_better_readout_and_name_it():
     high, needs, fewer = (f"{measured}. {why}" for measured, why in found.values())
     assert list(found) == ["F4", "F7", "K2"]
     assert "Weights minus prompt (calibrated) with 32 each: +0.10" in high
-    assert high.endswith("Counting words gets 0.30 with 128 and 0.30 with 128.")
+    assert high.endswith("Counting words gets 0.20 with 32 and 0.30 with 128.")
     assert "trained on 8 messages, minus the bare question (plain): +0.00" in needs
     assert "verbs +0.40" in fewer and "messages -0.10" in fewer
     assert "With 8 messages each, 8 trained surely lead: weights minus prompt +0.10" in fewer

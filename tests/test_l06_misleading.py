@@ -347,14 +347,22 @@ def lengths(full, sixteen, near, pool):
     return table.assign(tokens=100, cpu=2.0)
 
 
-def test_findings_name_the_worst_fault_and_those_not_surely_harmful(monkeypatch):
+@pytest.mark.parametrize(
+    ("ends", "hurts", "mild"),
+    [
+        ((0.01, -0.4), "two -0.50 (-0.60 to -0.40)", "one"),
+        ((-0.01, -0.4), "two -0.50 (-0.60 to -0.40); one -0.10 (-0.20 to -0.01)", "none"),
+        ((0.1, 0.2), "no fault surely hurts", "one, two"),
+    ],
+)
+def test_findings_name_what_surely_hurts_and_what_does_not(monkeypatch, ends, hurts, mild):
     monkeypatch.setattr(misleading, "stored", lambda name: lengths(0.9, 0.2, 0.5, 183))
-    for ends, mild in (((-0.4, 0.01), "two"), ((-0.4, -0.01), "none")):
-        drop = pd.DataFrame({"change": (-0.5, -0.1), "from": (-0.6, -0.2), "to": ends})
-        found = misleading.findings(drop.set_axis(["one", "two"]))
-        assert found["I8"] == ("one: -0.50 (-0.60 to -0.40)", f"Not surely harmful: {mild}.")
+    drop = pd.DataFrame({"change": (-0.1, -0.5), "from": (-0.2, -0.6), "to": ends})
+    found = misleading.findings(drop.set_axis(["one", "two"]))
+    assert found["I8"] == (hurts, f"Not surely harmful: {mild}.")
     measured, why = found["I7"]
-    assert measured.startswith("183 of 320 messages fit") and "both calibrated: +0.70 (" in measured
+    assert measured.startswith("183 of 320 messages fit")
+    assert "calibrated, minus 4: +0.40 (" in measured and "minus 16: +0.70 (" in measured
     assert "minus all that fit, calibrated: -0.40 (" in why
 
 
