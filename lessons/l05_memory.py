@@ -11,7 +11,6 @@ succeeded when the new answer is likelier than the old one and the model writes 
 """
 
 import argparse
-import gc
 import json
 import math
 import re
@@ -536,7 +535,7 @@ def show_questions(fact: dict) -> None:
 
 def new_adapter(lm: LanguageModel) -> LanguageModel:
     """The model with a new adapter of rank 8; the memory of earlier ones is given back first."""
-    gc.collect()
+    finetune.give_back()
     return finetune.with_adapter(lm, rank=8, seed=0)
 
 

@@ -522,15 +522,15 @@ def with_first_looks(board: pd.DataFrame, rule: Callable) -> pd.DataFrame:
 
 def look_at(rule: Callable) -> dict[str, tuple[str, str]]:
     """By claim what a rule says of its first looks, together and of each level with its number."""
-    said = {}
-    for case in contrasts():
-        level = f"{case.task} {case.number.mean:{_form(case.number)}}"
-        said.setdefault(case.claim, []).append((rule(*case.asked), case.number, level))
+    looked = [(case.claim, case.task, case.number, rule(*case.asked)) for case in contrasts()]
     for look in first_looks.looks():
-        part, number = look.part, look.number
-        outcome, level = rule(number, part.bound, part.null, part.kind == "at most"), look.level
-        level += f" {number.mean:{_form(number)}}"
-        said.setdefault(look.claim, []).append((outcome, number, level))
+        part = look.part
+        outcome = rule(look.number, part.bound, part.null, part.kind == "at most")
+        looked.append((look.claim, look.level, look.number, outcome))
+    said = {}
+    for claim, level, number, outcome in looked:
+        told = f"{level} {number.mean:{_form(number)}}"
+        said.setdefault(claim, []).append((outcome, number, told))
     found = {claim: first_looks.together([one[:2] for one in rows]) for claim, rows in said.items()}
     levels = {
         claim: "; ".join(
